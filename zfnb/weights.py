@@ -1,0 +1,288 @@
+"""Where a network's weights come from: files that travel with zfnb, other packages, one's own.
+
+A zfnb weights file is a safetensors file with a state dict (float16 or float32) and, as metadata,
+what `load_model` needs to rebuild the network: its name, variant, classes and preprocessing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zfnb.data.pictures import Preprocessing
+from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
+from zfnb.files import replacing
+from zfnb.models import Network, build, describe_variant
+from zfnb.paths import embedded
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A state dict with zfnb's names, and what is known about the network it is of."""
+
+    state: State
+    source: str
+    variant: dict = field(default_factory=dict)
+    classes: list[tuple[str, str]] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def _torchvision_imagenet() -> Stored:
+    from zfnb.compat import torchvision
+
+    published = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
+    state = downloaded("torchvision", lambda: published.get_state_dict(check_hash=True))
+    names = [("", name) for name in published.meta["categories"]]
+    return Stored(from_torchvision(state), "imagenet (torchvision)", classes=names)
+
+
+def _pytorchcv_imagenet(name: str) -> Stored:
+    try:
+        from pytorchcv.model_provider import get_model
+    except ImportError as error:
+        raise MissingData(
+            f"The published {name} weights come through the package pytorchcv; install it with: "
+            'pip install "zfnb[pytorchcv]"'
+        ) from error
+    net = downloaded("pytorchcv", lambda: get_model(name, pretrained=True))
+    # pytorchcv trained its ZFNets with the normalisation before the pool.
+    return Stored(
+        from_pytorchcv(net.state_dict()), "imagenet (pytorchcv)", variant={"norm": "before"}
+    )
+
+
+def downloaded(package: str, fetch: Callable):
+    """Run another package's download; turn its many errors into one sentence."""
+    try:
+        return fetch()
+    except Exception as error:  # urllib, ssl, checksum and zip errors, one kind a package
+        raise MissingData(
+            f"{package} could not fetch its published weights "
+            f"({type(error).__name__}: {error}). Check the network connection and try again; "
+            "offline, use weights='imagenet-trunk' with 'torchvision-alexnet'."
+        ) from error
+
+
+# (network, weights) -> a file under data/weights
+EMBEDDED: dict[tuple[str, str], str] = {
+    ("torchvision-alexnet", "imagenet-trunk"): "alexnet-imagenet-trunk.safetensors",
+}
+# (network, weights) -> what fetches them through another package
+PUBLISHED: dict[tuple[str, str], Callable[[], Stored]] = {
+    ("torchvision-alexnet", "imagenet"): _torchvision_imagenet,
+    ("zfnet", "imagenet"): lambda: _pytorchcv_imagenet("zfnet"),
+    ("zfnetb", "imagenet"): lambda: _pytorchcv_imagenet("zfnetb"),
+}
+
+
+def available_weights(name: str) -> list[str]:
+    """Names that `load_model(name, weights=...)` takes, besides a path and None."""
+    return [weights for network, weights in (*EMBEDDED, *PUBLISHED) if network == name]
+
+
+def load_weights(name: str, weights: str | os.PathLike, num_classes: int, variant: dict) -> Network:
+    """Build network `name` and fill it; what `load_model` does when weights are given."""
+    key = (name, str(weights))
+    if key in EMBEDDED:
+        stored = replace(read_file(embedded("data", "weights", EMBEDDED[key])), source=key[1])
+    elif key in PUBLISHED:
+        stored = PUBLISHED[key]()
+    else:
+        path = Path(weights)
+        if not path.exists() and path.suffix not in (".safetensors", ".pt", ".pth"):
+            owners = sorted({n for n, w in (*EMBEDDED, *PUBLISHED) if w == key[1]})
+            hint = f" Weights {key[1]!r} belong to {', '.join(owners)}." if owners else ""
+            choices = [*available_weights(name), "the path of a .safetensors or .pth file", "None"]
+            error = UnknownName.of(f"weights for {name}:", str(weights), choices)
+            raise UnknownName(str(error) + hint)
+        stored = read_file(path)
+    return fill(name, stored, num_classes, variant)
+
+
+def fill(name: str, stored: Stored, num_classes: int, variant: dict) -> Network:
+    """Build the network that `stored` is of, and load it."""
+    for key, value in stored.variant.items():
+        if variant.get(key, value) != value:
+            raise BadWeights(
+                f"The weights {stored.source!r} were trained with {key}={value!r}, not "
+                f"{variant[key]!r}; leave {key} out, or choose other weights."
+            )
+    description = describe_variant(name, **{**stored.variant, **variant})
+    fully_connected = any(key.startswith("fc") for key in stored.state)
+    if not fully_connected:  # a trunk: the layers of maps alone
+        description = replace(description, fc=None)
+    outputs = stored.state.get("fc8.linear.bias")
+    check_classes(stored, num_classes, None if outputs is None else len(outputs))
+    net = build(
+        description,
+        num_classes if outputs is None else len(outputs),
+        weights=stored.source,
+        classes=stored.classes,
+        preprocessing=stored.preprocessing
+        if "input_size" not in variant or variant.get("input_size") == _crop(stored)
+        else None,
+    )
+    expected = net.state_dict()
+    check_state(stored, expected, name)
+    net.load_state_dict({key: value.float() for key, value in stored.state.items()})
+    return net
+
+
+def _crop(stored: Stored) -> int | None:
+    return stored.preprocessing.crop if stored.preprocessing else None
+
+
+def check_classes(stored: Stored, asked: int, held: int | None) -> None:
+    """A number of classes other than the default 1000 must be what the weights have."""
+    if held is not None and asked not in (1000, held):
+        raise BadWeights(
+            f"The weights {stored.source!r} are for {held} classes, not {asked}; leave num_classes "
+            "out, or train a new classifier."
+        )
+
+
+def check_state(stored: Stored, expected: State, name: str) -> None:
+    """Compare names and shapes, and say the first difference plainly."""
+    missing = [key for key in expected if key not in stored.state]
+    surplus = [key for key in stored.state if key not in expected]
+    if missing or surplus:
+        found = f"lack {missing[0]!r}" if missing else f"hold an unknown {surplus[0]!r}"
+        raise BadWeights(
+            f"The weights {stored.source!r} are not of {name}: they {found}. Choose the network "
+            "that they were saved from."
+        )
+    for key, tensor in stored.state.items():
+        if tensor.shape != expected[key].shape:
+            raise BadWeights(
+                f"The weights {stored.source!r} do not fit {name}: {key!r} is "
+                f"{tuple(tensor.shape)} but must be {tuple(expected[key].shape)}; check "
+                "input_size, width and the network's name."
+            )
+        if not torch.isfinite(tensor).all():
+            raise BadWeights(f"The weights {stored.source!r} hold NaN or infinity in {key!r}.")
+
+
+def read_file(path: str | os.PathLike) -> Stored:
+    """Read a .safetensors file of zfnb, or a .pth state dict (tensors only, nothing is run)."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadWeights(f"There is no weights file {str(path)!r}; give an existing path.")
+    metadata: dict[str, str] = {}
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise BadWeights(f"{path.name} is not a readable weights file ({error}).") from error
+    except Exception as error:  # pickle's own error types, when the file is no state dict
+        raise BadWeights(
+            f"{path.name} holds more than tensors and is not opened ({error}); save its state_dict."
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise BadWeights(f"{path.name} does not hold a state dict (names and tensors).")
+    if "features.0.weight" in state:
+        state = from_torchvision(state)
+    elif "features.stage1.unit1.conv.weight" in state:
+        state = from_pytorchcv(state)
+        metadata = {"variant": json.dumps({"norm": "before"})}
+    try:
+        classes = json.loads(metadata.get("classes", "null"))
+        preprocessing = json.loads(metadata.get("preprocessing", "null"))
+        return Stored(
+            state,
+            path.name,
+            json.loads(metadata.get("variant", "{}")),
+            None if classes is None else [tuple(pair) for pair in classes],
+            None if preprocessing is None else Preprocessing(**preprocessing),
+        )
+    except (ValueError, TypeError) as error:
+        raise BadWeights(f"The metadata of {path.name} cannot be read ({error}).") from error
+
+
+def save_weights(
+    net: Network,
+    path: str | os.PathLike,
+    variant: dict | None = None,
+    dtype: torch.dtype = torch.float16,
+    **metadata: str,
+) -> None:
+    """Write a network's weights with what `load_model` needs to rebuild it.
+
+    Parameters
+    ----------
+    net : Network
+    path : path of a .safetensors file, replaced as a whole or not at all
+    variant : dict, optional
+        The variant it was built with (`input_size`, `norm`, `pools`, `width`).
+    dtype : torch.dtype
+        float16 halves the file; its error is far below that of the weights' training.
+    **metadata : str
+        More lines for the file's metadata, e.g. ``data="tiny-imagenet"``.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise BadInput(f"A weights file must end in .safetensors, not {path.name!r}.")
+    state = {
+        key: value.detach().to("cpu", dtype).contiguous() for key, value in net.state_dict().items()
+    }
+    facts = {
+        "network": net.name,
+        "variant": json.dumps(variant or {}),
+        "classes": json.dumps(net.classes),
+        "preprocessing": json.dumps(asdict(net.preprocessing)),
+        **metadata,
+    }
+    with replacing(path) as temporary:
+        save_file(state, temporary, facts)
+
+
+def fingerprint(net: Network) -> str:
+    """SHA-256 of all weights and of the graph, in hexadecimal: which network is this?"""
+    digest = hashlib.sha256(repr([(name, str(step)) for name, step in net.steps()]).encode())
+    digest.update(str(net.input_size).encode())
+    for key, value in net.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def from_torchvision(state: State) -> State:
+    """torchvision's AlexNet names to zfnb's."""
+    places = {0: "conv1", 3: "conv2", 6: "conv3", 8: "conv4", 10: "conv5"}
+    names = {f"features.{at}": f"{layer}.filter" for at, layer in places.items()}
+    names |= {f"classifier.{at}": f"fc{n}.linear" for at, n in ((1, 6), (4, 7), (6, 8))}
+    return renamed(state, names)
+
+
+def from_pytorchcv(state: State) -> State:
+    """pytorchcv's names (zfnet, zfnetb, alexnetb) to zfnb's."""
+    units = ("stage1.unit1", "stage2.unit1", "stage3.unit1", "stage3.unit2", "stage3.unit3")
+    names = {f"features.{unit}.conv": f"conv{n}.filter" for n, unit in enumerate(units, start=1)}
+    names |= {"output.fc1.fc": "fc6.linear", "output.fc2.fc": "fc7.linear"}
+    names |= {"output.fc3": "fc8.linear"}
+    return renamed(state, names)
+
+
+def renamed(state: State, names: dict[str, str]) -> State:
+    """`state` with the module part of each key replaced; unknown keys stay, to be refused later."""
+    result = {}
+    for key, value in state.items():
+        module, _, parameter = key.rpartition(".")
+        result[f"{names.get(module, module)}.{parameter}"] = value
+    return result
