@@ -289,6 +289,7 @@ def run(
             start_timeout=120,
             execution_timeout=timeout,
             kernel_manager_class=KernelOfThisInterpreter,
+            shutdown_kernel="immediate",
             store_widget_state=True,
             on_cell_start=lambda cell, cell_index: on_cell and on_cell(cell_index),
         )
