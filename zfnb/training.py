@@ -1,0 +1,755 @@
+"""Training a network of the paper from pictures (Sec. 3.1), on a laptop or on several GPUs.
+
+`train` does a whole run. A run is a folder:
+
+    run.json            what was run: settings, data, commit, versions, times
+    log.jsonl           one line a step (loss, learning rate), one an epoch (errors, filters)
+    checkpoints/        the two newest, see `zfnb.checkpoints`
+    snapshots/          the network after epochs 1, 2, 5, 10, 15, ... (Fig. 4), float16
+    NETWORK.safetensors the trained network, for `zfnb.load_model`
+    result.json         its errors
+
+Whatever is random in a step (which pictures, their crops, dropout) is drawn from a generator seeded
+by (seed, epoch, step), so a run that was killed goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+import zfnb
+from zfnb import checkpoints
+from zfnb.adopt import fold_batch_norm
+from zfnb.batches import (
+    Squares,
+    cached,
+    central,
+    epoch_batches,
+    fetch,
+    hold_out,
+    in_parts,
+    mean_picture,
+    seeded,
+    stored_size,
+    training_inputs,
+)
+from zfnb.errors import BadInput, UnknownName
+from zfnb.evaluate import evaluate, in_top
+from zfnb.files import replacing
+from zfnb.models import (
+    Network,
+    build,
+    describe_variant,
+    evaluating,
+    imagenet_preprocessing,
+    load_model,
+)
+from zfnb.recipes import (
+    Plateau,
+    Recipe,
+    clip_filters,
+    cosine,
+    filter_rms,
+    filters,
+    recipe_named,
+    start,
+)
+from zfnb.weights import save_weights
+
+PRECISIONS = ("float32", "bfloat16")
+FLUSH_EVERY = 50  # steps between looks at the losses: each look waits for the device
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of; two runs with equal settings on one machine give equal networks.
+
+    Parameters
+    ----------
+    network : str
+        A name from `zfnb.models.NETWORKS`.
+    data : str
+        Name of the dataset.
+    recipe : Recipe
+    input_size : int
+        Side of the network's input in pixels.
+    width : float
+        Factor on the number of maps and units.
+    precision : {"float32", "bfloat16"}
+    seed : int
+    holdout : int
+        Pictures of each class that are kept out of training, to tune on. 0: none.
+    """
+
+    network: str
+    data: str
+    recipe: Recipe
+    input_size: int = 224
+    width: float = 1.0
+    precision: str = "float32"
+    seed: int = 0
+    holdout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UnknownName.of("precision", self.precision, PRECISIONS)
+        recipe = self.recipe
+        for name, value in (("epochs", recipe.epochs), ("batch", recipe.batch)):
+            if not isinstance(value, int) or value < 1:
+                raise BadInput(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if not 0 < recipe.lr < float("inf"):
+            raise BadInput(f"lr must be a positive number, not {recipe.lr!r}.")
+        if not 0 <= recipe.dropout < 1:
+            raise BadInput(f"dropout must be in [0, 1), not {recipe.dropout!r}.")
+        for name in ("seed", "holdout"):
+            if getattr(self, name) < 0:
+                raise BadInput(f"{name} must not be negative, not {getattr(self, name)}.")
+
+    def variant(self) -> dict:
+        """What `load_model` needs to rebuild the network."""
+        variant = {"input_size": self.input_size}
+        return variant if self.width == 1 else {**variant, "width": self.width}
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together: `torchrun` starts them, or there is only this one."""
+
+    rank: int = 0
+    world: int = 1
+
+    def part(self, count: int) -> slice:
+        """This process's share of a batch."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
+    def total(self, numbers: Tensor) -> Tensor:
+        """Sum over all processes."""
+        if self.world > 1:
+            dist.all_reduce(numbers)
+        return numbers
+
+    def wait(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: torch.device):
+    """Join the processes that `torchrun` started; leave them at the end."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        yield Processes()
+        return
+    ours = not dist.is_initialized()
+    if ours:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device asked for; else this process's GPU, else the CPU."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UnknownName.of("device", name, ["cpu", "cuda", "cuda:0", "mps"]) from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise BadInput("There is no GPU that PyTorch can use here; choose the device cpu.")
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    return device
+
+
+def snapshot_epochs(epochs: int) -> set[int]:
+    """Epochs whose network is kept (Fig. 4): 1, 2, then every fifth, and the last."""
+    return {1, 2, *range(5, epochs + 1, 5), epochs}
+
+
+class Run:
+    """One training run; see `train` for its arguments.
+
+    Attributes
+    ----------
+    net : Network
+        Being trained, on the device.
+    epoch, step : int
+        Epochs done, and steps done within this one.
+    losses : list of float
+        Of the steps of this process's life.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        train_set: Dataset,
+        folder: Path,
+        *,
+        cache: Path | None,
+        device: torch.device,
+        group: Processes,
+        workers: int = 0,
+        compiled: bool = False,
+        progress: bool = True,
+    ):
+        self.settings, self.recipe = settings, settings.recipe
+        self.folder, self.device, self.group = folder, device, group
+        self.workers, self.progress = workers, progress and group.rank == 0
+        if self.recipe.batch % group.world:
+            raise BadInput(
+                f"A batch of {self.recipe.batch} cannot be shared by {group.world} processes; "
+                "choose a multiple."
+            )
+        self.train_set = train_set
+        self.targets = torch.as_tensor(np.asarray(train_set.targets), dtype=torch.long)
+        if not len(self.targets):
+            raise BadInput(f"The dataset {settings.data} has no training pictures.")
+        self.learn = np.arange(len(self.targets))
+        self.held = np.arange(0)
+        if settings.holdout:
+            self.learn, self.held = hold_out(self.targets, settings.holdout)
+        self.squares = self._squares(cache)
+        self.net = self._network().to(device, memory_format=torch.channels_last)
+        self.mean: Tensor | None = None
+        self.model: nn.Module = self.net
+        if group.world > 1:
+            if device.type == "cuda":  # on a CPU each process normalises by its own share
+                self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
+            self.model = DistributedDataParallel(
+                self.net, [device] if device.type == "cuda" else None
+            )
+        if compiled:
+            self.model = torch.compile(self.model)
+        self.optimizer = self._optimizer()
+        self.plateau = Plateau()
+        self.generator = torch.Generator()
+        self.epoch = self.step = 0
+        self.losses: list[float] = []
+        self.sums = [0.0, 0.0, 0.0]  # of this epoch: loss, right, pictures
+        self.waiting: list[tuple[dict, Tensor]] = []  # steps whose loss is still on the device
+        self.seconds = 0.0  # of this epoch, over all of the run's lives
+        self.log = folder / "log.jsonl"
+
+    def _squares(self, cache: Path | None) -> Squares:
+        size = stored_size(self.settings.data, self.settings.input_size)
+        if cache is None:
+            return Squares(self.train_set, size)
+        if self.group.rank == 0:
+            with checkpoints.saving(cache):
+                cached(self.train_set, size, cache, self.workers, self.progress)
+        self.group.wait()
+        return cached(self.train_set, size, cache, self.workers, False)
+
+    def _network(self) -> Network:
+        settings, recipe = self.settings, self.recipe
+        description = describe_variant(
+            settings.network, **settings.variant(), batch_norm=recipe.batch_norm
+        )
+        preprocessing = imagenet_preprocessing(settings.input_size)
+        if recipe.std is not None:
+            preprocessing = replace(preprocessing, std=recipe.std)
+        torch.manual_seed(seeded("start", settings.seed))
+        net = build(
+            description,
+            len(self.train_set.classes),
+            preprocessing=preprocessing,
+            classes=class_names(self.train_set),
+        )
+        start(net, recipe)
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = recipe.dropout
+            if isinstance(module, nn.ReLU):
+                module.inplace = True  # nothing else reads its input while training
+        return net
+
+    def _optimizer(self) -> torch.optim.SGD:
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        free = [p for p in self.net.parameters() if p.ndim <= 1]
+        return torch.optim.SGD(
+            [
+                {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                {"params": free, "weight_decay": 0.0},
+            ],
+            lr=self.recipe.lr,
+            momentum=self.recipe.momentum,
+            nesterov=self.recipe.nesterov,
+            fused=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, len(self.learn) // self.recipe.batch)
+
+    @property
+    def global_step(self) -> int:
+        return self.epoch * self.steps_per_epoch + self.step
+
+    def rate(self) -> float:
+        """Learning rate of the step to come."""
+        if self.recipe.schedule == "plateau":
+            return self.recipe.lr * self.plateau.factor
+        done = (self.global_step + 0.5) / (self.recipe.epochs * self.steps_per_epoch)
+        return self.recipe.lr * cosine(done, self.recipe.warm_up / self.recipe.epochs)
+
+    def autocast(self):
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
+        )
+
+    def prepare(self) -> None:
+        """The mean of the training pictures, if the recipe asks for it; before the first step."""
+        if self.recipe.pixel_mean and self.mean is None:
+            self.mean = mean_picture(self.squares, self.learn, self.workers).to(self.device)
+            # The saved network has a mean of each channel: a mean of each pixel is no part of
+            # the paper's graph, and differs little from it.
+            channels = tuple((self.mean.mean((1, 2)) / 255).tolist())
+            self.net.preprocessing = replace(self.net.preprocessing, mean=channels)
+
+    def take_step(self, pictures: Tensor, batch: np.ndarray) -> None:
+        """One step on this process's share `pictures` (n, 3, S, S) of the indices `batch`."""
+        seed = (self.settings.seed, self.epoch, self.step)
+        self.generator.manual_seed(seeded("crops", *seed))
+        torch.manual_seed(seeded("dropout", *seed, self.group.rank))
+        rate = self.rate()
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
+        part = self.group.part(len(batch))
+        targets = self.targets[batch[part]].to(self.device)
+        with self.autocast():
+            x = training_inputs(
+                pictures.to(self.device, non_blocking=True),
+                self.net.preprocessing,
+                self.recipe.augmentation,
+                self.generator,
+                self.mean,
+                part,
+                len(batch),
+            )
+            x = x.contiguous(memory_format=torch.channels_last)
+            logits = self.model(x)
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.recipe.clip:
+            clip_filters(self.net, self.net.preprocessing.std)
+        self.step += 1
+        with torch.no_grad():
+            right = in_top(logits, targets, (1,)).sum()
+            numbers = torch.stack([loss * len(targets), right, loss.new_tensor(len(targets))])
+        line = {"kind": "step", "epoch": self.epoch + 1, "step": self.global_step, "lr": rate}
+        self.waiting.append((line, numbers.detach().double()))
+
+    def flush(self) -> None:
+        """Fetch the losses of the last steps, check them, and write them to the log."""
+        if not self.waiting:
+            return
+        lines, numbers = zip(*self.waiting, strict=True)
+        self.waiting = []
+        rows = self.group.total(torch.stack(numbers)).cpu().tolist()
+        text = []
+        for line, (loss, right, count) in zip(lines, rows, strict=True):
+            self.losses.append(loss / count)
+            self.sums = [a + b for a, b in zip(self.sums, (loss, right, count), strict=True)]
+            text.append({**line, "loss": loss / count})
+        self.write_log(text)
+        if not np.isfinite(self.losses[-1]):
+            raise BadInput(
+                f"The loss is {self.losses[-1]} at step {self.global_step}: training has diverged. "
+                "Start again with a lower --lr."
+            )
+
+    def write_log(self, lines: list[dict]) -> None:
+        if self.group.rank == 0:
+            with checkpoints.saving(self.log), self.log.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def fit(self, checkpoint_every: int, on_step: Callable | None, on_epoch: Callable | None):
+        """Train from where the run stands to its end."""
+        self.prepare()
+        while self.epoch < self.recipe.epochs:
+            self.model.train()
+            batches = epoch_batches(self.learn, self.recipe.batch, self.settings.seed, self.epoch)
+            todo = batches[self.step :]
+            shares = [batch[self.group.part(len(batch))] for batch in todo]
+            loader = fetch(self.squares, shares, self.workers)
+            bar = tqdm(
+                loader,
+                f"epoch {self.epoch + 1}/{self.recipe.epochs}",
+                len(batches),
+                initial=self.step,
+                disable=not (self.progress and sys.stderr.isatty()),
+            )
+            since = time.perf_counter()
+            for batch, pictures in zip(todo, bar, strict=True):
+                self.take_step(pictures, batch)
+                now = time.perf_counter()
+                self.seconds, since = self.seconds + now - since, now
+                if self.step % FLUSH_EVERY == 0:
+                    self.flush()
+                    bar.set_postfix(loss=f"{self.losses[-1]:.3f}")
+                if self.step % checkpoint_every == 0:
+                    self.save()
+                if on_step:
+                    on_step(self)
+            self.end_epoch(on_epoch)
+
+    def end_epoch(self, on_epoch: Callable | None) -> None:
+        self.flush()
+        loss, right, count = self.sums
+        line = {
+            "kind": "epoch",
+            "epoch": self.epoch + 1,
+            "lr": self.rate(),
+            "train_loss": loss / count,
+            "train_error": 100 * (1 - right / count),  # on augmented pictures, with dropout
+            "seconds": round(self.seconds, 1),
+            "pictures_per_second": round(count / self.seconds, 1),
+            "filter_rms": {
+                name: [round(float(v), 6) for v in filter_rms(m.weight).aminmax()]
+                for name, m in filters(self.net)
+            },
+        }
+        if len(self.held):
+            line |= self.held_out_errors()
+        self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, [0.0] * 3, 0.0
+        error = line.get("held_error", line["train_error"])
+        if self.recipe.schedule == "plateau":
+            self.plateau.after_epoch(error)
+        self.write_log([line])
+        if self.group.rank == 0 and self.epoch in snapshot_epochs(self.recipe.epochs):
+            name = f"epoch-{self.epoch:03d}.safetensors"
+            self.export(self.folder / "snapshots" / name)
+        self.save()
+        if self.progress:
+            held = f", held out {line['held_error']:.1f} %" if len(self.held) else ""
+            tqdm.write(
+                f"epoch {self.epoch}: loss {line['train_loss']:.3f}, error "
+                f"{line['train_error']:.1f} %{held}, {line['pictures_per_second']:.0f} pictures/s",
+                file=sys.stderr,
+            )
+        if on_epoch:
+            on_epoch(self, line)
+
+    def held_out_errors(self) -> dict[str, float]:
+        """Top-1 and top-5 error in percent on the held-out training pictures, central crop."""
+        mine = self.held[self.group.rank :: self.group.world]
+        counts = torch.zeros(3, dtype=torch.float64, device=self.device)
+        parts = list(in_parts(mine, self.recipe.batch))
+        with evaluating(self.net), self.autocast():
+            for places, pictures in zip(parts, fetch(self.squares, parts), strict=True):
+                x = central(pictures.to(self.device), self.net.preprocessing, self.mean)
+                logits = self.net(x.contiguous(memory_format=torch.channels_last))
+                right = in_top(logits.float(), self.targets[places].to(self.device))
+                counts += torch.stack([*right.sum(0), torch.tensor(len(places))]).to(counts)
+        top1, top5, count = self.group.total(counts).tolist()
+        return {"held_error": 100 * (1 - top1 / count), "held_error5": 100 * (1 - top5 / count)}
+
+    def exported(self) -> Network:
+        """The network as it is now, batch normalisation folded away: the paper's plain graph."""
+        if self.recipe.batch_norm:
+            return fold_batch_norm(self.net).cpu()
+        return self.net
+
+    def export(self, path: Path) -> None:
+        facts = {
+            "data": self.settings.data,
+            "recipe": self.recipe.name,
+            "epochs": str(self.epoch),
+            "seed": str(self.settings.seed),
+            "commit": commit()["commit"] or "unknown",
+        }
+        with checkpoints.saving(path):
+            save_weights(self.exported(), path, self.settings.variant(), **facts)
+
+    def save(self) -> None:
+        """Write a checkpoint (the first process only)."""
+        self.flush()
+        if self.group.rank == 0:
+            tensors = {f"net.{key}": value for key, value in self.net.state_dict().items()}
+            for name, parameter in self.net.named_parameters():
+                momentum = self.optimizer.state[parameter].get("momentum_buffer")
+                if momentum is not None:
+                    tensors[f"momentum.{name}"] = momentum
+            if self.mean is not None:
+                tensors["mean"] = self.mean
+            state = {
+                "epoch": self.epoch,
+                "step_in_epoch": self.step,
+                "sums": self.sums,
+                "seconds": self.seconds,
+                "plateau": asdict(self.plateau),
+                "log_bytes": self.log.stat().st_size if self.log.exists() else 0,
+            }
+            checkpoints.save(self.folder / "checkpoints", self.global_step, tensors, state)
+
+    def restore(self) -> bool:
+        """Go back to the newest good checkpoint; False if there is none."""
+        found = checkpoints.load_latest(self.folder / "checkpoints")
+        if found is None:
+            return False
+        tensors, state = found
+        weights = {k.removeprefix("net."): t for k, t in tensors.items() if k.startswith("net.")}
+        self.net.load_state_dict(weights)
+        for name, parameter in self.net.named_parameters():
+            if f"momentum.{name}" in tensors:
+                # The parameter's own memory format, so that every sum is done in the same way.
+                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum.detach()
+        self.mean = None
+        if "mean" in tensors:
+            self.mean = tensors["mean"].to(self.device)
+            channels = tuple((self.mean.mean((1, 2)) / 255).tolist())
+            self.net.preprocessing = replace(self.net.preprocessing, mean=channels)
+        self.epoch, self.step = state["epoch"], state["step_in_epoch"]
+        self.sums, self.seconds = state["sums"], state["seconds"]
+        self.plateau = Plateau(**state["plateau"])
+        if self.group.rank == 0 and self.log.exists():
+            os.truncate(self.log, min(state["log_bytes"], self.log.stat().st_size))
+        self.group.wait()
+        return True
+
+
+def class_names(dataset: Dataset) -> list[tuple[str, str]]:
+    """(synset, name) of each class, in the order of the targets; no synset is ""."""
+    names = list(dataset.classes)
+    synsets = getattr(dataset, "synsets", None)
+    if synsets is None:
+        return [("", str(name)) for name in names]
+    return [(synset or "", str(name)) for synset, name in zip(synsets, names, strict=True)]
+
+
+def commit() -> dict:
+    """The commit that this code is of, and which of its files have been changed since."""
+
+    def git(*words: str) -> str:
+        folder = Path(zfnb.__file__).parent
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20
+        )
+        return done.stdout.rstrip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed.splitlines()}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "changed": []}
+
+
+def command(settings: Settings) -> str:
+    """The command line of a run, without the places of one machine."""
+    recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
+    words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
+    for name in ("epochs", "batch", "lr", "dropout"):
+        if getattr(recipe, name) != getattr(preset, name):
+            words.append(f"--{name} {getattr(recipe, name)}")
+    words.append(f"--input-size {settings.input_size}")
+    if settings.width != 1:
+        words.append(f"--width {settings.width}")
+    words += [f"--precision {settings.precision}", f"--seed {settings.seed}"]
+    return " ".join([*words, f"--holdout {settings.holdout}"])
+
+
+def sampled(run: Run) -> str:
+    """SHA-256 of all targets and of 64 training pictures: is this the data of that run?"""
+    digest = hashlib.sha256(run.targets.numpy().tobytes())
+    for index in np.linspace(0, len(run.targets) - 1, 64).astype(int):
+        digest.update(run.squares[index].tobytes())
+    return digest.hexdigest()
+
+
+def describe_run(settings: Settings, run: Run) -> dict:
+    """What is written to run.json."""
+    return {
+        "command": command(settings),
+        "settings": asdict(settings),
+        "data": {
+            "name": settings.data,
+            "sampled": sampled(run),
+            "classes": len(run.train_set.classes),
+            "training_pictures": len(run.learn),
+            "held_out_pictures": len(run.held),
+            "stored_size": run.squares.size,
+        },
+        "code": {"zfnb": zfnb.__version__, **commit()},
+        "machine": {
+            "device": str(torch.cuda.get_device_name(run.device))
+            if run.device.type == "cuda"
+            else f"CPU ({platform.machine()}), {torch.get_num_threads()} threads",
+            "processes": run.group.world,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def check_same(old: dict, new: dict, folder: Path) -> None:
+    """A run may only be continued with the settings and the data that it was started with."""
+
+    def flat(value: dict, before: str = "") -> dict:
+        items: dict = {}
+        for key, inner in value.items():
+            nested = isinstance(inner, dict)
+            items |= flat(inner, f"{before}{key}.") if nested else {before + key: inner}
+        return items
+
+    new = json.loads(json.dumps(new))  # tuples become lists, as in the file
+    for part in ("settings", "data"):
+        before, now = flat(old.get(part, {})), flat(new[part])
+        for key in now:
+            if before.get(key) != now[key]:
+                raise BadInput(
+                    f"The run in {folder} was started with {key} = {before.get(key)!r}, not "
+                    f"{now[key]!r}; continue with the same, or choose another --out."
+                )
+
+
+def write_json(path: Path, value: object) -> None:
+    with checkpoints.saving(path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{path} cannot be read ({error}); start again in another folder."
+        ) from error
+
+
+def train(
+    settings: Settings,
+    train_set: Dataset,
+    val_set: Dataset | None,
+    folder: str | os.PathLike,
+    *,
+    resume: bool = False,
+    cache: str | os.PathLike | None = None,
+    device: str | None = None,
+    workers: int = 0,
+    compiled: bool = False,
+    checkpoint_every: int = 200,
+    progress: bool = True,
+    on_step: Callable[[Run], None] | None = None,
+    on_epoch: Callable[[Run, dict], None] | None = None,
+) -> dict:
+    """Train a network, or go on with a run that was interrupted.
+
+    Under ``torchrun`` the processes share each batch (the batch stays the effective one).
+
+    Parameters
+    ----------
+    settings : Settings
+    train_set, val_set : Dataset
+        Items (PIL image, target), as from `zfnb.load_dataset`. The errors on `val_set`, of the
+        network as it was saved, are computed once, at the end.
+    folder : path
+        Of the run; see the top of this file.
+    resume : bool
+        Go on from the newest good checkpoint in `folder`, if there is one.
+    cache : path, optional
+        Folder for the decoded pictures; `zfnb.batches.cached`. None: decode in every epoch, by
+        `workers` processes.
+    device : str, optional
+        "cpu", "cuda", ...; the GPU if there is one.
+    workers : int
+        Processes that read pictures.
+    compiled : bool
+        Use `torch.compile`.
+    checkpoint_every : int
+        Steps between checkpoints; there is one after each epoch as well.
+    progress : bool
+        Bars and one line an epoch on stderr.
+    on_step, on_epoch : callable, optional
+        Called with the run (and the epoch's log line): live curves.
+
+    Returns
+    -------
+    dict
+        What result.json holds: errors in percent on the held-out and the validation pictures.
+
+    Raises
+    ------
+    BadInput
+        Bad settings; a folder that holds another run; a loss that diverged; only damaged
+        checkpoints.
+    CannotSave
+        A full disk. Run again with `resume` once there is space.
+    """
+    folder = Path(folder)
+    if checkpoint_every < 1:
+        raise BadInput(f"checkpoint_every must be at least 1, not {checkpoint_every}.")
+    chosen = choose_device(device)
+    with processes(chosen) as group:
+        begun = (folder / "run.json").exists()
+        if begun and not resume:
+            raise BadInput(
+                f"{folder} holds a run already; continue it with --resume, or choose another --out."
+            )
+        group.wait()
+        run = Run(
+            settings,
+            train_set,
+            folder,
+            cache=None if cache is None else Path(cache),
+            device=chosen,
+            group=group,
+            workers=workers,
+            compiled=compiled,
+            progress=progress,
+        )
+        facts = describe_run(settings, run)
+        if begun:
+            before = read_json(folder / "run.json")
+            check_same(before, facts, folder)
+            facts = {**before, "continued": [*before.get("continued", []), facts["started"]]}
+            if not run.restore():
+                run.log.unlink(missing_ok=True)
+        if group.rank == 0:
+            write_json(folder / "run.json", facts)
+        run.fit(checkpoint_every, on_step, on_epoch)
+        result = {"epochs": run.epoch, **(run.held_out_errors() if len(run.held) else {})}
+        if group.rank == 0:
+            result |= finish(run, val_set)
+            write_json(folder / "result.json", result)
+        group.wait()
+        return result
+
+
+def finish(run: Run, val_set: Dataset | None) -> dict:
+    """Save the trained network, and measure it on the validation pictures as it was saved."""
+    path = run.folder / f"{run.settings.network}.safetensors"
+    run.export(path)
+    if val_set is None:
+        return {}
+    net = load_model(run.settings.network, weights=path).to(run.device)
+    errors = evaluate(net, val_set, workers=run.workers)
+    return {"val_pictures": len(val_set), "val_error": errors[1], "val_error5": errors[5]}
