@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,17 +74,16 @@ def open_picture(picture: Picture) -> Image.Image:
 
 
 def _read(source: Path | io.BytesIO, name: str) -> Image.Image:
-    with warnings.catch_warnings():
-        # Pillow's own limit only warns where ours refuses, and damaged EXIF is not our subject.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(source)
-        except Image.DecompressionBombError:
-            raise BadPicture(_too_large(name)) from None
-        except Exception as error:
-            raise BadPicture(f"{name} is not a picture that can be read: {_why(error)}.") from error
-        with image:
-            return _decode(image, name)
+    # Pillow may warn of a large picture or odd EXIF. To silence that would change the warning
+    # filters of the whole process, and pictures are read by several threads at once.
+    try:
+        image = Image.open(source)
+    except Image.DecompressionBombError:
+        raise BadPicture(_too_large(name)) from None
+    except Exception as error:
+        raise BadPicture(f"{name} is not a picture that can be read: {_why(error)}.") from error
+    with image:
+        return _decode(image, name)
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:

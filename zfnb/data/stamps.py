@@ -79,7 +79,7 @@ def _read(path: Path) -> Image.Image:
 
 
 @lru_cache(maxsize=1)
-def stamps() -> dict[str, Stamp]:
+def all_stamps() -> dict[str, Stamp]:
     """All embedded stamps by key, "other" among them."""
     index = embedded("data", "stamps", "index.csv")
     if not index.exists():
@@ -105,9 +105,9 @@ def stamps() -> dict[str, Stamp]:
 
 def stamp(key: str) -> Stamp:
     """The stamp called `key`, e.g. "bird/crow". Raises `UnknownName`."""
-    if key not in stamps():
-        raise UnknownName.of("stamp", key, stamps())
-    return stamps()[key]
+    if key not in all_stamps():
+        raise UnknownName.of("stamp", key, all_stamps())
+    return all_stamps()[key]
 
 
 def select(split: str, others: bool) -> tuple[list[Stamp], list[str]]:
@@ -116,7 +116,9 @@ def select(split: str, others: bool) -> tuple[list[Stamp], list[str]]:
         raise UnknownName.of("split", split, SPLITS)
     classes = [*CLASSES, "other"] if others else list(CLASSES)
     chosen = [
-        s for s in stamps().values() if s.label in classes and (split == "all" or s.split == split)
+        s
+        for s in all_stamps().values()
+        if s.label in classes and (split == "all" or s.split == split)
     ]
     return chosen, classes
 

@@ -1,0 +1,140 @@
+"""Downloads with checksums: torchvision's where it has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import urllib.error
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from zfnb.data.public import IMAGENETTE_FOLDERS
+from zfnb.errors import BadInput, MissingData, UnknownName
+from zfnb.paths import data_root
+
+TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+FETCHABLE = ("caltech101", "tiny-imagenet", "imagenette", "imagenet")
+
+
+def fetch(name: str, root: str | os.PathLike | None = None, size: str = "320px") -> Path:
+    """Download a dataset to the data root, check it and unpack it; nothing if it is there.
+
+    Parameters
+    ----------
+    name : str
+        "caltech101" (140 MB), "tiny-imagenet" (240 MB), "imagenette" (340 MB at 320 pixels), or
+        "imagenet", whose archives one must ask image-net.org for: put in ``imagenet/``, they are
+        checked and unpacked.
+    root : path, optional
+        ``$ZFNB_DATA`` by default.
+    size : str
+        Of imagenette: "full", "320px" or "160px".
+
+    Returns
+    -------
+    Path
+        The folder of the dataset.
+
+    Raises
+    ------
+    MissingData
+        No data root, no connection, a wrong checksum, or archives that are not there.
+    UnknownName
+        Not one of these names.
+    """
+    if name in ("stamps", "scenes", "folder"):
+        raise BadInput(f"There is nothing to fetch for {name!r}: it needs no download.")
+    if name not in FETCHABLE:
+        raise UnknownName.of("dataset to fetch", name, FETCHABLE)
+    if size not in IMAGENETTE_FOLDERS:
+        raise UnknownName.of("size", size, IMAGENETTE_FOLDERS)
+    base = data_root(root)
+    if base is None:
+        raise MissingData(f"Set ZFNB_DATA to the folder where {name} is to be put.")
+    base.mkdir(parents=True, exist_ok=True)
+    try:
+        if name == "tiny-imagenet":
+            return _tiny_imagenet(base)
+        if name == "imagenet":
+            return _imagenet(base)
+        return _torchvision(name, base, size)
+    except (urllib.error.URLError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, MissingData | BadInput):
+            raise
+        raise MissingData(f"{name} could not be fetched to {base}: {error}.") from error
+
+
+def _torchvision(name: str, base: Path, size: str) -> Path:
+    from zfnb.compat import torchvision
+
+    if name == "caltech101":
+        folder = base / "caltech101" / "101_ObjectCategories"
+        if not folder.is_dir():
+            torchvision.datasets.Caltech101(base, download=True)
+        return folder
+    folder = base / IMAGENETTE_FOLDERS[size]
+    if not folder.is_dir():
+        torchvision.datasets.Imagenette(base, split="train", size=size, download=True)
+    return folder
+
+
+def _imagenet(base: Path) -> Path:
+    from zfnb.compat import torchvision
+
+    folder = base / "imagenet"
+    archives = {
+        "train": "ILSVRC2012_img_train.tar",
+        "val": "ILSVRC2012_img_val.tar",
+        "devkit": "ILSVRC2012_devkit_t12.tar.gz",
+    }
+    for split in ("train", "val"):
+        if (folder / split).is_dir():
+            continue
+        for archive in (archives["devkit"], archives[split]):
+            if not (folder / archive).exists():
+                raise MissingData(
+                    f"ImageNet cannot be downloaded without an account: get {archive} from "
+                    f"image-net.org, put it in {folder} and run this again."
+                )
+        torchvision.datasets.ImageNet(folder, split=split)  # checks md5 sums and unpacks
+    return folder
+
+
+def _tiny_imagenet(base: Path) -> Path:
+    import pooch
+
+    folder = base / "tiny-imagenet-200"
+    if folder.is_dir():
+        return folder
+    archive = pooch.retrieve(
+        TINY_IMAGENET,
+        known_hash=f"md5:{TINY_IMAGENET_MD5}",
+        fname="tiny-imagenet-200.zip",
+        path=base,
+        progressbar=True,
+    )
+    with tempfile.TemporaryDirectory(dir=base, prefix=".unpacking-") as temporary:
+        unpack(Path(archive), Path(temporary))
+        shutil.move(Path(temporary) / "tiny-imagenet-200", folder)  # whole or not at all
+    return folder
+
+
+def unpack(archive: Path, folder: Path, limit: int = 4_000_000_000) -> None:
+    """Unpack a zip file, refusing members that would land outside, links, and too many bytes."""
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        if sum(member.file_size for member in members) > limit:
+            raise BadInput(f"{archive} would unpack to more than {limit:,} bytes.")
+        for member in members:
+            path = PurePosixPath(member.filename.replace("\\", "/"))
+            link = stat.S_ISLNK(member.external_attr >> 16)
+            outside = path.is_absolute() or ".." in path.parts or ":" in member.filename
+            if outside or link:
+                raise BadInput(
+                    f"{archive} holds {member.filename!r}, which is "
+                    f"{'a link' if link else 'outside of the folder'}: it was not unpacked."
+                )
+        file.extractall(folder)
