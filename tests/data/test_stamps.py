@@ -65,7 +65,7 @@ def test_synsets_are_of_tiny_imagenet_and_names_are_said():
 
 
 def test_no_stamp_is_there_twice_or_mirrored():
-    """No two outlines and lightnesses agree nearly everywhere; a mirrored pair would give 0.0002."""
+    """No two outlines and lightnesses agree nearly everywhere; a mirrored pair gives 0.0002."""
     small = []
     for one in all_stamps().values():
         image = one.image().resize((24, 24), Image.Resampling.BOX)
