@@ -1,0 +1,46 @@
+"""What the report relies on in each notebook. That they run is for nbval; see the Makefile."""
+
+import re
+
+import nbformat
+import pytest
+
+from zfnb import notebooks
+
+PATHS = notebooks.find()
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+def test_the_profile_is_a_parameter(path):
+    assert notebooks.declared(path)["profile"] == (str, "default")
+
+
+def test_one_cell_draws_the_card(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert sum("key-figure" in notebooks.tags(cell) for cell in cells) == 1
+
+
+def test_it_opens_with_its_number_and_title(path):
+    nb = nbformat.read(path, as_version=4)
+    assert nb.cells[0].cell_type == "markdown" and nb.cells[0].source.startswith("# ")
+    assert notebooks.title(nb).startswith(path.stem[:2])
+    assert notebooks.summary(nb)
+
+
+def test_it_has_no_latex(path):
+    # MathJax comes from the network, and the exported pages stand alone.
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.S)
+            assert not re.search(r"\$[^$\s][^$]*\$|\\\(|\\\[|\\begin\{", prose), cell.source
+
+
+def test_headings_have_anchors_of_their_own(path):
+    cells = nbformat.read(path, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^##? +(.+)$", re.sub(r"```.*?```", "", prose, flags=re.S), re.M)
+    assert len(headings) == len(set(headings))
