@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zfnb.errors import BadInput, MissingData, UnknownName, ZfnbError
+
+if TYPE_CHECKING:
+    from zfnb.data import PictureDataset
 
 SIZES = {"tiny-imagenet": 112}  # input in pixels where it is not the network's own 224
 
@@ -18,7 +20,7 @@ SIZES = {"tiny-imagenet": 112}  # input in pixels where it is not the network's 
 def train(
     network: Annotated[str, typer.Argument(help="a name from `zfnb models`, e.g. zfnet")],
     data: Annotated[str, typer.Option(help="dataset: tiny-imagenet, imagenet, stamps, ...")],
-    root: Annotated[Path | None, typer.Option(help="its folder; else $ZFNB_DATA")] = None,
+    root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run; runs/NETWORK")] = None,
     recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
     epochs: Annotated[int | None, typer.Option(help="default: the recipe's")] = None,
@@ -67,8 +69,7 @@ def train(
         torch.set_num_threads(threads)
     result = run(
         settings,
-        open_split(data, "train", root),
-        open_split(data, "val", root),
+        *open_sets(data, root),
         out or Path("runs") / network,
         resume=resume,
         cache=None if no_cache else cache or cache_root() / "pictures",
@@ -81,48 +82,20 @@ def train(
         typer.echo(f"{name}: {value:.2f}" if isinstance(value, float) else f"{name}: {value}")
 
 
-def open_split(name: str, split: str, root: Path | None):
-    """A dataset by name."""
-    if name != "tiny-imagenet":
-        raise UnknownName.of("dataset", name, ["tiny-imagenet"])
-    return TinyImagenet(root, split)
+def open_sets(name: str, root: Path | None) -> tuple[PictureDataset, PictureDataset | None]:
+    """The training pictures of a dataset, and its validation pictures, if it has any."""
+    from zfnb.data import load_dataset
 
-
-class TinyImagenet:
-    """Reads Tiny ImageNet's layout until `zfnb.load_dataset` does."""
-
-    name = "tiny-imagenet"
-
-    def __init__(self, root: Path | None, split: str):
-        if root is None or not (root / "wnids.txt").exists():
-            raise MissingData("Give --root: the folder that holds wnids.txt of Tiny ImageNet.")
-        self.split = split
-        self.synsets = sorted((root / "wnids.txt").read_text().split())
-        words = dict(line.split("\t") for line in (root / "words.txt").read_text().splitlines())
-        self.classes = [words[synset].split(",")[0] for synset in self.synsets]
-        number = {synset: i for i, synset in enumerate(self.synsets)}
-        if split == "train":
-            self.paths = [
-                p for s in self.synsets for p in sorted((root / "train" / s / "images").iterdir())
-            ]
-            self.targets = [number[p.parent.parent.name] for p in self.paths]
-        else:
-            lines = (root / "val" / "val_annotations.txt").read_text().splitlines()
-            found = sorted(line.split("\t")[:2] for line in lines)
-            self.paths = [root / "val" / "images" / name for name, _ in found]
-            self.targets = [number[synset] for _, synset in found]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int):
-        from zfnb.data.pictures import open_picture
-
-        return open_picture(self.paths[index]), self.targets[index]
-
-    def fingerprint(self) -> str:
-        keys = "\n".join(path.name for path in self.paths)
-        return hashlib.sha256(f"{self.split}\n{keys}".encode()).hexdigest()
+    learn = load_dataset(name, "train", root)
+    for split in ("val", "test"):
+        try:
+            measure = load_dataset(name, split, root)
+        except (MissingData, UnknownName):
+            continue
+        same = len(measure) == len(learn) and measure.key(-1) == learn.key(-1)  # not split at all
+        if not same and measure.classes == learn.classes:
+            return learn, measure
+    return learn, None
 
 
 def main() -> None:

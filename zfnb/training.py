@@ -15,6 +15,7 @@ by (seed, epoch, step), so a run that was killed goes on as if nothing had happe
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -188,7 +189,7 @@ def choose_device(name: str | None = None) -> torch.device:
 
 def snapshot_epochs(epochs: int) -> set[int]:
     """Epochs whose network is kept (Fig. 4): 1, 2, then every fifth, and the last."""
-    return {1, 2, *range(5, epochs + 1, 5), epochs}
+    return {epoch for epoch in (1, 2, *range(5, epochs, 5), epochs) if epoch <= epochs}
 
 
 class Run:
@@ -545,6 +546,7 @@ def class_names(dataset: Dataset) -> list[tuple[str, str]]:
     return [(synset or "", str(name)) for synset, name in zip(synsets, names, strict=True)]
 
 
+@functools.cache
 def commit() -> dict:
     """The commit that this code is of, and which of its files have been changed since."""
 

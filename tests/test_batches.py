@@ -1,0 +1,191 @@
+"""Cached squares, data order, crops on whole batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zfnb.batches import (
+    Augmentation,
+    CachedSquares,
+    cached,
+    central,
+    centre_boxes,
+    crop_and_resize,
+    epoch_batches,
+    fetch,
+    hold_out,
+    mean_picture,
+    square,
+    stored_size,
+    training_inputs,
+)
+from zfnb.data.pictures import Preprocessing
+from zfnb.errors import BadInput
+
+PLAIN = Preprocessing(resize=32, crop=28, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
+
+
+class Toy:
+    """Noise pictures, 40 x 44; counts how often one is opened."""
+
+    name = "toy"
+
+    def __init__(self, count: int = 20, salt: int = 0):
+        self.count, self.salt, self.opened = count, salt, 0
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.opened += 1
+        noise = np.random.default_rng((index, self.salt)).integers(0, 256, (40, 44, 3))
+        return Image.fromarray(noise.astype(np.uint8)), index % 2
+
+    def fingerprint(self):
+        return f"{self.count:x}".ljust(64, "0")
+
+
+def test_a_square_is_the_scaled_centre():
+    picture = Image.fromarray(np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3))
+    centre = np.asarray(picture.crop((10, 0, 50, 40)))
+    assert np.array_equal(square(picture, 40), centre.transpose(2, 0, 1))
+    assert square(picture, 16).shape == (3, 16, 16)
+    assert stored_size("imagenet", 224) == 256
+    assert stored_size("tiny-imagenet", 112) == 64
+
+
+def test_pictures_are_decoded_once(tmp_path):
+    toy = Toy()
+    first = cached(toy, 32, tmp_path, progress=False)
+    assert toy.opened == len(toy)
+    again = cached(toy, 32, tmp_path, progress=False)
+    assert toy.opened < 2 * len(toy)  # a few are looked at again, to see that the cache fits
+    want = np.stack([square(toy[i][0], 32) for i in range(len(toy))])
+    assert np.array_equal(first.array, want)
+    assert torch.equal(again.__getitems__([3, 0]), torch.from_numpy(want[[3, 0]]))
+
+
+@pytest.mark.parametrize("damage", ["cut short", "no header", "other pictures"])
+def test_a_damaged_cache_is_made_again(tmp_path, damage):
+    path = cached(Toy(), 32, tmp_path, progress=False).path
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "no header":
+        path.write_bytes(b"\0" * 500)
+    source = Toy(salt=1) if damage == "other pictures" else Toy()
+    with pytest.warns(UserWarning, match="made again"):
+        squares = cached(source, 32, tmp_path, progress=False)
+    assert np.array_equal(squares[7], square(source[7][0], 32))
+
+
+def test_a_changed_dataset_gets_its_own_cache(tmp_path):
+    first, second = (cached(Toy(n), 32, tmp_path, progress=False) for n in (20, 21))
+    assert first.path != second.path
+    assert len(second) == 21
+
+
+def test_workers_fetch_the_same_batches(tmp_path):
+    squares = cached(Toy(), 32, tmp_path, progress=False)
+    batches = [np.array([4, 2, 9]), np.array([0, 1, 19])]
+    assert isinstance(squares, CachedSquares)
+    alone, helped = (list(fetch(squares, batches, workers)) for workers in (0, 2))
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+    assert np.array_equal(alone[1][2], squares[19])
+
+
+def test_hold_out_takes_the_same_pictures_of_every_class():
+    targets = np.repeat([0, 1, 2], [10, 20, 30])
+    learn, held = hold_out(targets, 4)
+    assert np.bincount(targets[held]).tolist() == [4, 4, 4]
+    assert np.array_equal(np.sort(np.concatenate([learn, held])), np.arange(60))
+    assert np.array_equal(held, hold_out(targets, 4)[1])
+    with pytest.raises(BadInput, match="--holdout"):
+        hold_out(targets, 10)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    indices = np.arange(100, 150)
+    batches = epoch_batches(indices, 8, seed=1, epoch=2)
+    assert [len(batch) for batch in batches] == [8] * 6
+    taken = np.concatenate(batches)
+    assert len(set(taken)) == 48
+    assert set(taken) <= set(indices)
+    assert np.array_equal(taken, np.concatenate(epoch_batches(indices, 8, 1, 2)))
+    for seed, epoch in ((1, 3), (2, 2), (2, 1)):
+        assert not np.array_equal(taken, np.concatenate(epoch_batches(indices, 8, seed, epoch)))
+    assert [len(b) for b in epoch_batches(indices, 64, 0, 0)] == [50]
+
+
+@pytest.mark.parametrize(("side", "resize", "crop"), [(64, 128, 112), (64, 112, 112), (96, 32, 28)])
+def test_the_central_crop_is_that_of_preprocessing(side, resize, crop):
+    """Two products of matrices against Pillow, enlarging and shrinking."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(resize, crop, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    want = torch.stack([preprocessing(Image.fromarray(p)) for p in pixels])
+    got = central(torch.from_numpy(pixels).permute(0, 3, 1, 2), preprocessing)
+    grey_level = 1 / 255 / 0.2
+    assert (got - want).abs().max() < 1.01 * grey_level  # Pillow rounds twice to whole levels
+    assert (got - want).abs().mean() < 0.4 * grey_level
+
+
+def test_resizing_equals_torch():
+    x = torch.rand(2, 3, 40, 40)
+    for size in (17, 40, 90):
+        want = torch.nn.functional.interpolate(
+            x, size=(size, size), mode="bilinear", antialias=True
+        )
+        got = crop_and_resize(x, *centre_boxes(2, 1.0), size)
+        assert torch.allclose(got, want, atol=1e-5)
+
+
+def test_flips_and_corners():
+    x = torch.rand(2, 3, 32, 32)
+    start = torch.tensor([[0.0, 4 / 32], [0.5, 0.0]])
+    length = torch.full((2, 2), 0.5)
+    flipped = torch.tensor([True, False])
+    got = crop_and_resize(x, start, length, 16, flipped)
+    assert torch.allclose(got[0], x[0, :, :16, 4:20].flip(2), atol=1e-6)
+    assert torch.allclose(got[1], x[1, :, 16:, :16], atol=1e-6)
+
+
+def test_the_papers_ten_crops_are_drawn():
+    """Four corners and the centre, flipped or not: ten different inputs, and no others."""
+    pictures = torch.from_numpy(np.stack([square(Toy()[0][0], 32)] * 400))
+    x = training_inputs(
+        pictures, PLAIN, Augmentation("ten", 28 / 32, colour=0.0), torch.Generator()
+    )
+    assert len({tuple(row) for row in x.round().int()[:, 0].flatten(1).tolist()}) == 10
+    corner = pictures[0, :, :28, :28].float()
+    assert (x - corner).abs().flatten(1).amax(1).min() < 1e-3
+
+
+def test_random_crops_stay_inside_and_vary():
+    start, length, flip = Augmentation().boxes(2000, torch.Generator().manual_seed(0))
+    assert (start >= 0).all()
+    assert (start + length <= 1 + 1e-6).all()
+    area = length.prod(1)
+    assert 0.34 < area.min() < 0.37
+    assert area.max() > 0.97
+    ratio = length[:, 0] / length[:, 1]
+    assert 1.2 < ratio.max() < 1.2501
+    assert 0.45 < flip.float().mean() < 0.55
+
+
+def test_a_share_of_a_batch_gets_the_same_crops():
+    pictures = torch.from_numpy(np.stack([square(Toy()[i][0], 32) for i in range(6)]))
+    whole = training_inputs(pictures, PLAIN, Augmentation(), torch.Generator().manual_seed(5))
+    for part in (slice(0, 3), slice(3, 6)):
+        generator = torch.Generator().manual_seed(5)
+        mine = training_inputs(pictures[part], PLAIN, Augmentation(), generator, part=part, whole=6)
+        assert torch.equal(mine, whole[part])
+
+
+def test_the_mean_picture(tmp_path):
+    squares = cached(Toy(), 32, tmp_path, progress=False)
+    places = np.array([1, 5, 6])
+    want = squares.array[places].astype(float).mean(0)
+    assert np.allclose(mean_picture(squares, places), want, atol=1e-4)

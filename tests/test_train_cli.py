@@ -1,0 +1,142 @@
+"""`zfnb train` from the command line, on a miniature of ImageNet in torchvision's layout."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import zfnb
+from zfnb.errors import BadInput, MissingData, UnknownName
+from zfnb.evaluate import evaluate
+from zfnb.recipes import recipe_named
+from zfnb.train_cli import open_sets, train
+
+APP = typer.Typer()
+APP.command()(train)
+SMALL = ["--width", "0.03", "--epochs", "1", "--batch", "6", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """Three synsets, 6 training and 3 validation pictures each, of several sizes and modes."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for number, synset in enumerate(("n01440764", "n02102040", "n03888257")):
+            folder = root / "imagenet" / split / synset
+            folder.mkdir(parents=True)
+            for i in range(count):
+                width, height = rng.integers(200, 400, 2)
+                picture = Image.fromarray(
+                    rng.integers(60 * number, 60 * number + 90, (height, width, 3), dtype=np.uint8)
+                )
+                if i == 1:
+                    picture = picture.convert("L")
+                picture.save(folder / f"{synset}_{split}_{i}.JPEG")
+    return root
+
+
+def call(*words) -> tuple[int, str, BaseException | None]:
+    done = CliRunner().invoke(APP, [str(word) for word in words])
+    return done.exit_code, done.output, done.exception
+
+
+def test_imagenet_from_end_to_end(imagenet, tmp_path):
+    """Squares of 256, crops of 224, a resumed run that is done, ten crops, an ensemble."""
+    where = ["--root", imagenet, "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
+    words = ["zfnet", "--data", "imagenet", "--recipe", "paper", *SMALL, *where]
+    code, output, error = call(*words)
+    assert code == 0, error
+    assert "val_pictures: 9" in output
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["data"]["stored_size"] == 256
+    assert facts["settings"]["input_size"] == 224
+    assert facts["settings"]["recipe"]["augmentation"]["side"] == 224 / 256
+    (cache,) = (tmp_path / "cache").glob("imagenet-256-*.npy")
+    assert np.load(cache, mmap_mode="r").shape == (18, 3, 256, 256)
+
+    net = zfnb.load_model("zfnet", weights=tmp_path / "run" / "zfnet.safetensors")
+    assert [synset for synset, _ in net.classes] == ["n01440764", "n02102040", "n03888257"]
+    val = zfnb.load_dataset("imagenet", "val", root=imagenet)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert evaluate(net, val)[1] == pytest.approx(result["val_error"])
+    for nets in (net, [net, net]):
+        assert 0 <= evaluate(nets, val, crops=10, ks=(1,))[1] <= 100
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    assert call(*words, "--resume")[0] == 0
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log
+
+
+def test_decoding_workers_give_what_the_cache_gives(imagenet, tmp_path):
+    base = ["zfnet", "--data", "imagenet", "--root", imagenet, "--input-size", 64, *SMALL]
+    call(*base, "--cache", tmp_path / "cache", "--out", tmp_path / "a")
+    call(*base, "--no-cache", "--workers", 2, "--out", tmp_path / "b")
+    assert not (tmp_path / "b" / "cache").exists()
+    losses = [
+        [json.loads(line).get("loss") for line in (tmp_path / run / "log.jsonl").open()]
+        for run in "ab"
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+def test_the_papers_numbers():
+    """Sec. 3.1."""
+    paper = recipe_named("paper")
+    assert (paper.batch, paper.lr, paper.momentum, paper.dropout) == (128, 0.01, 0.9, 0.5)
+    assert paper.epochs == 70
+    assert paper.clip
+    assert paper.pixel_mean
+    assert not paper.batch_norm
+
+
+def test_which_pictures_measure(imagenet, tmp_path):
+    learn, measure = open_sets("imagenet", imagenet)
+    assert (len(learn), len(measure)) == (18, 9)
+    learn, measure = open_sets("stamps", None)
+    assert measure.split == "test"
+    assert not {learn.key(i) for i in range(len(learn))} & {
+        measure.key(i) for i in range(len(measure))
+    }
+    # a folder of classes without splits has nothing to measure on
+    assert open_sets(str(imagenet / "imagenet" / "val"), None)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        (["zfnt"], UnknownName, "Did you mean 'zfnet'"),
+        (["zfnet", "--recipe", "new"], UnknownName, "paper, modern"),
+        (["zfnet", "--epochs", "0"], BadInput, "epochs must be"),
+        (["zfnet", "--precision", "half"], UnknownName, "float32, bfloat16"),
+        (["zfnet", "--threads", "0"], BadInput, "--threads"),
+        (["zfnet", "--device", "tpu9"], UnknownName, "device"),
+        (["zfnet", "--width", "0"], BadInput, "width"),
+        (["zfnet", "--checkpoint-every", "0"], BadInput, "checkpoint_every"),
+    ],
+)
+def test_mistakes_get_one_clear_sentence(imagenet, tmp_path, words, kind, message):
+    options = ["--data", "imagenet", "--root", imagenet, "--no-cache", "--out", tmp_path / "run"]
+    error = call(*words, *options)[2]
+    assert isinstance(error, kind)
+    assert message in str(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data(tmp_path):
+    error = call("zfnet", "--data", "imagenet", "--root", tmp_path)[2]
+    assert isinstance(error, MissingData)
+
+
+def test_no_gpu_is_said(imagenet, tmp_path):
+    if torch.cuda.is_available():
+        return  # then it is no mistake
+    words = ["zfnet", "--data", "imagenet", "--root", imagenet, "--out", tmp_path / "run"]
+    error = call(*words, "--device", "cuda")[2]
+    assert "no GPU" in str(error)

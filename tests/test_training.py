@@ -1,0 +1,431 @@
+"""Runs that are killed, damaged, shared by processes or misused; the recipes' parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+import zfnb
+from zfnb import checkpoints
+from zfnb.checkpoints import CannotSave
+from zfnb.errors import BadInput, UnknownName
+from zfnb.models import build, describe_variant
+from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, recipe_named, start
+from zfnb.training import Settings, choose_device, snapshot_epochs, train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small lose time by sharing work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Stripes:
+    """Three classes that differ in the direction of their stripes and their colour."""
+
+    name = "stripes"
+    classes = ("rows", "columns", "neither")
+    synsets = ("n01", "n02", "n03")
+
+    def __init__(self, count: int = 54, first: int = 0):
+        self.targets = [i % 3 for i in range(count)]
+        self.first = first
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        target = self.targets[index]
+        pixels = np.random.default_rng(self.first + index).integers(0, 90, (40, 44, 3))
+        if target == 0:
+            pixels[::8, :, 0] += 160
+        elif target == 1:
+            pixels[:, ::8, 1] += 160
+        return Image.fromarray(pixels.astype(np.uint8)), target
+
+    def fingerprint(self):
+        return f"{self.first:x}-{len(self):x}".ljust(64, "0")
+
+
+class Killed(Exception):
+    """Stands for the power going off."""
+
+
+def settings(recipe: str = "modern", **changes) -> Settings:
+    own = {name: changes.pop(name) for name in list(changes) if hasattr(recipe_named(recipe), name)}
+    own = {"epochs": 2, "batch": 8, "lr": 0.01, **own}
+    changes = {"input_size": 48, "width": 0.05, "holdout": 2, **changes}
+    return Settings("zfnet", "stripes", replace(recipe_named(recipe), **own), **changes)
+
+
+def run(folder: Path, chosen: Settings, **options) -> dict:
+    options = {"progress": False, "device": "cpu", "cache": folder.parent / "cache", **options}
+    return train(chosen, Stripes(), Stripes(12, first=100), folder, **options)
+
+
+def kill_after(steps: int):
+    def on_step(_):
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            raise Killed
+
+    return on_step
+
+
+def logged(folder: Path) -> list[dict]:
+    """The log without the clock."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("seconds", None)
+        line.pop("pictures_per_second", None)
+    return lines
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Same losses, errors and weights, to the last bit."""
+    assert logged(one) == logged(other)
+    assert (one / "result.json").read_text() == (other / "result.json").read_text()
+    for path in [*one.rglob("*.safetensors")]:
+        if path.parent.name == "checkpoints":
+            continue  # which two are the newest depends on where the run was interrupted
+        first, second = load_file(path), load_file(other / path.relative_to(one))
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture(scope="module", params=["modern", "paper"])
+def whole(request, tmp_path_factory):
+    """A run that was never interrupted, and its settings. Six steps an epoch."""
+    folder = tmp_path_factory.mktemp(request.param) / "whole"
+    chosen = settings(request.param)
+    run(folder, chosen)
+    return folder, chosen
+
+
+@pytest.mark.parametrize("steps", [(1,), (4,), (6,), (7, 1), (2, 3, 2), (12,)])
+def test_a_killed_run_goes_on_bit_for_bit(whole, tmp_path, steps):
+    """Killed before the first checkpoint, within an epoch, at its end, twice, at the very end."""
+    folder, chosen = whole
+    mine = tmp_path / "mine"
+    for count in steps:
+        with pytest.raises(Killed):
+            run(mine, chosen, resume=True, checkpoint_every=2, on_step=kill_after(count))
+    run(mine, chosen, resume=True, checkpoint_every=2)
+    assert_same_run(folder, mine)
+
+
+def test_sigkill_while_a_checkpoint_is_written(tmp_path):
+    """The process dies with the tensors half written; the run goes on from the one before."""
+    script = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import torch
+from test_training import checkpoints, run, settings
+torch.set_num_threads(1)
+real, count = checkpoints.save_file, 0
+def half(tensors, path):
+    global count
+    count += 1
+    real(tensors, path)
+    if count == 3:
+        Path(path).write_bytes(Path(path).read_bytes()[:5000])
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoints.save_file = half
+run(Path({str(tmp_path / "mine")!r}), settings(), checkpoint_every=2)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = sorted(p.name for p in (tmp_path / "mine" / "checkpoints").glob("step-*"))
+    assert left == [f"step-00000000{n}.{end}" for n in (2, 4) for end in ("json", "safetensors")]
+    run(tmp_path / "whole", settings())
+    run(tmp_path / "mine", settings(), resume=True, checkpoint_every=2)
+    assert_same_run(tmp_path / "whole", tmp_path / "mine")
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "state", "gone"])
+def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path, damage):
+    folder, chosen = whole
+    mine = tmp_path / "mine"
+    with pytest.raises(Killed):
+        run(mine, chosen, checkpoint_every=2, on_step=kill_after(5))
+    weights = mine / "checkpoints" / "step-000000004.safetensors"
+    content = bytearray(weights.read_bytes())
+    if damage == "cut short":
+        weights.write_bytes(content[:-100])
+    elif damage == "one bit":
+        content[-50] ^= 1
+        weights.write_bytes(content)
+    elif damage == "state":
+        weights.with_suffix(".json").write_text('{"epoch": 0,')
+    else:
+        weights.unlink()
+    with pytest.warns(UserWarning, match="step-000000004 is damaged"):
+        run(mine, chosen, resume=True, checkpoint_every=2)
+    assert_same_run(folder, mine)
+
+
+def test_only_damaged_checkpoints_are_an_error(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "r", settings(), checkpoint_every=2, on_step=kill_after(5))
+    for path in (tmp_path / "r" / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(BadInput, match="All 2 checkpoints"),
+    ):
+        run(tmp_path / "r", settings(), resume=True)
+
+
+def test_a_full_disk_is_said_plainly_and_survived(whole, tmp_path, monkeypatch):
+    folder, chosen = whole
+    mine = tmp_path / "mine"
+    real, count = checkpoints.save_file, 0
+
+    def full(tensors, path, *metadata):
+        nonlocal count
+        count += 1
+        if count == 2:
+            Path(path).write_bytes(b"part")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        real(tensors, path, *metadata)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(CannotSave, match=r"the disk is full.*--resume"):
+        run(mine, chosen, checkpoint_every=2)
+    assert [p.name for p in (mine / "checkpoints").glob("*.json")] == ["step-000000002.json"]
+    assert not list((mine / "checkpoints").glob(".*"))  # no half-written file is left
+    run(mine, chosen, resume=True, checkpoint_every=2)
+    assert_same_run(folder, mine)
+
+
+def test_a_run_describes_itself(whole):
+    folder, chosen = whole
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["settings"]["recipe"]["name"] == chosen.recipe.name
+    assert facts["data"]["training_pictures"] == 48
+    assert facts["data"]["held_out_pictures"] == 6
+    assert f"--recipe {chosen.recipe.name} --epochs 2 --batch 8" in facts["command"]
+    assert facts["machine"]["torch"] == torch.__version__
+    lines = logged(folder)
+    assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(1, 13))
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2]
+    assert {"held_error", "held_error5", "train_error", "lr"} <= set(lines[-1])
+    assert str(folder) not in (folder / "run.json").read_text()  # no place of one machine
+
+
+def test_the_saved_network_is_the_papers_plain_graph(whole):
+    """It loads by name, knows its classes, and holds no batch normalisation."""
+    folder, _ = whole
+    net = zfnb.load_model("zfnet", weights=folder / "zfnet.safetensors")
+    assert net.classes == [("n01", "rows"), ("n02", "columns"), ("n03", "neither")]
+    assert net.input_size == 48
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
+    snapshots = sorted(p.name for p in (folder / "snapshots").iterdir())
+    assert snapshots == ["epoch-001.safetensors", "epoch-002.safetensors"]
+    last = load_file(folder / "snapshots" / "epoch-002.safetensors")
+    assert all(torch.equal(v.float(), last[k].float()) for k, v in net.state_dict().items())
+
+
+def test_folding_changes_nothing(tmp_path):
+    seen = {}
+    run(tmp_path / "r", settings(), on_epoch=lambda r, line: seen.update(run=r))
+    trained = seen["run"].net.eval()
+    x = torch.randn(4, 3, 48, 48)
+    with torch.inference_mode():
+        want, got = trained(x), seen["run"].exported()(x)
+    assert torch.allclose(want, got, atol=1e-4 * want.abs().max().item())
+
+
+@pytest.mark.parametrize(("recipe", "lr"), [("modern", 0.02), ("paper", 0.02)])
+def test_both_recipes_learn(tmp_path, recipe, lr):
+    """At a twentieth of the paper's width, where a start at 1e-2 as such would not move."""
+    chosen = settings(recipe, epochs=8, lr=lr, dropout=0.0)
+    result = run(tmp_path / "r", chosen)
+    assert result["val_error"] <= 35
+    losses = [line["train_loss"] for line in logged(tmp_path / "r") if line["kind"] == "epoch"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_bfloat16_follows_float32(tmp_path):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run(tmp_path / precision, settings(epochs=1, precision=precision, dropout=0.0, lr=1e-3))
+        lines = logged(tmp_path / precision)
+        losses[precision] = [line["loss"] for line in lines if line["kind"] == "step"]
+    assert losses["float32"] != losses["bfloat16"]
+    assert np.allclose(losses["float32"], losses["bfloat16"], atol=0.05)
+
+
+SHARED = """
+import os, sys
+sys.path.insert(0, {here!r})
+import torch
+from pathlib import Path
+from test_training import run, settings
+torch.set_num_threads(1)
+run(Path({folder!r}), settings("paper", dropout=0.0), resume={resume}, checkpoint_every=4)
+"""
+
+
+def test_two_processes_do_what_one_does(tmp_path):
+    """DistributedDataParallel over gloo: same effective batch, same losses to 1e-5 (torchrun)."""
+    run(tmp_path / "one", settings("paper", dropout=0.0))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = tmp_path / "shared.py"
+    here, folder = str(Path(__file__).parent), str(tmp_path / "two")
+    script.write_text(SHARED.format(here=here, folder=folder, resume=False), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        torchrun, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = logged(tmp_path / "one"), logged(tmp_path / "two")
+    assert len(one) == len(two) == 14
+    for a, b in zip(one, two, strict=True):
+        for key in ("loss", "train_loss", "train_error", "held_error", "held_error5"):
+            assert a.get(key) == pytest.approx(b.get(key), abs=1e-5)
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["machine"]["processes"] == 2
+
+
+def test_clipping_brings_large_filters_to_the_radius():
+    net = build(describe_variant("zfnet", input_size=64, width=0.05), 3)
+    paper = (1 / 255,) * 3
+    with torch.no_grad():
+        for _, convolution in filters(net):
+            convolution.weight.mul_(0.05 / filter_rms(convolution.weight)[:, None, None, None])
+            convolution.weight[0] *= 8  # one dominates, as in Fig. 6(a)
+    before = {name: m.weight.clone() for name, m in filters(net)}
+    assert clip_filters(net, paper) == 5
+    for name, convolution in filters(net):
+        assert filter_rms(convolution.weight)[0] == pytest.approx(0.1)
+        assert torch.equal(convolution.weight[1:], before[name][1:])
+        assert torch.allclose(convolution.weight[0], before[name][0] / 4)
+    assert clip_filters(net, paper) == 0
+
+
+def test_the_radius_follows_the_units_of_the_input():
+    """The same function of the picture, in either unit, is clipped to the same function."""
+    torch.manual_seed(0)
+    nets = [build(describe_variant("zfnet", input_size=64, width=0.05), 3) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    units = ((1 / 255,) * 3, (0.25,) * 3)  # about [-128, 128], and about [-2, 2]
+    larger = 255 * 0.25
+    with torch.no_grad():
+        nets[0].conv1.filter.weight.mul_(0.3)
+        nets[1].conv1.filter.weight.copy_(nets[0].conv1.filter.weight * larger)
+    assert clip_filters(nets[0], units[0]) == clip_filters(nets[1], units[1]) > 0
+    first, second = (net.conv1.filter.weight for net in nets)
+    assert torch.allclose(first * larger, second, rtol=1e-5)
+    assert torch.equal(nets[0].conv2.filter.weight, nets[1].conv2.filter.weight)
+
+
+def test_the_paper_recipe_clips_at_every_step(tmp_path):
+    def within(r):
+        for _, convolution in filters(r.net):
+            assert filter_rms(convolution.weight).max() <= 0.1 + 1e-6
+
+    chosen = settings("paper", epochs=1)
+    run(tmp_path / "r", replace(chosen, recipe=replace(chosen.recipe, lr=0.05)), on_step=within)
+
+
+def test_starts():
+    """1e-2 at the paper's sizes; where a layer has fewer inputs, larger by the root of that."""
+    net = build(describe_variant("alexnet", input_size=224, width=0.1), 10)
+    net.preprocessing = replace(net.preprocessing, std=(1 / 255,) * 3)
+    start(net, recipe_named("paper"))
+    assert net.conv1.filter.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    inputs = net.conv3.filter.weight[0].numel()
+    want = 0.01 * (256 * 9 / inputs) ** 0.5
+    assert net.conv3.filter.weight.std().item() == pytest.approx(want, rel=0.05)
+    assert not net.conv3.filter.bias.any()
+    normed = build(describe_variant("zfnet", input_size=64, width=0.1, batch_norm=True), 10)
+    start(normed, recipe_named("modern"))
+    assert normed.conv1.filter.weight.std().item() == pytest.approx(1e-3, rel=0.05)
+
+
+def test_the_plateau_schedule():
+    """Ten times less after three epochs without progress, three times in all."""
+    schedule = Plateau()
+    errors = [90, 80, 70, 70, 69.9, 71] + [60, 60, 60, 60] + [60] * 20
+    factors = [schedule.after_epoch(error) for error in errors]
+    assert factors[:5] == [1] * 5
+    assert factors[5] == factors[8] == pytest.approx(0.1)
+    assert factors[9] == pytest.approx(0.01)
+    assert factors[-1] == pytest.approx(0.001)
+
+
+def test_the_cosine_schedule():
+    assert cosine(0.01, 0.1) == pytest.approx(0.1)
+    assert cosine(0.1, 0.1) == 1
+    assert cosine(0.55, 0.1) == pytest.approx(0.5)
+    assert cosine(1.0, 0.1) == pytest.approx(0)
+    assert cosine(0.0, 0.0) == 1
+
+
+def test_snapshots_are_kept_at_the_papers_pace():
+    assert sorted(snapshot_epochs(26)) == [1, 2, 5, 10, 15, 20, 25, 26]
+    assert snapshot_epochs(1) == {1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be"),
+        ({"batch": 0}, "batch must be"),
+        ({"lr": -1.0}, "lr must be"),
+        ({"lr": float("nan")}, "lr must be"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"seed": -1}, "seed must not"),
+        ({"precision": "float8"}, "float32, bfloat16"),
+        ({"width": -1}, "width must be"),
+        ({"holdout": 18}, "18 of them cannot be held"),
+        ({"input_size": 20}, "larger input_size"),
+    ],
+)
+def test_bad_settings(tmp_path, changes, message):
+    with pytest.raises(BadInput, match=message):
+        run(tmp_path / "r", settings(**changes))
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownName, match=r"Did you mean 'modern'\?"):
+        recipe_named("moden")
+    with pytest.raises(BadInput, match="device"):
+        choose_device("gpu")
+
+
+def test_a_run_is_not_overwritten_or_mixed(whole):
+    folder, chosen = whole
+    with pytest.raises(BadInput, match="--resume"):
+        run(folder, chosen)
+    with pytest.raises(BadInput, match=r"recipe.lr = 0.01, not 0.5"):
+        run(folder, replace(chosen, recipe=replace(chosen.recipe, lr=0.5)), resume=True)
+    with pytest.raises(BadInput, match="sampled"):
+        train(chosen, Stripes(first=7), None, folder, resume=True, progress=False)
+
+
+def test_a_run_that_diverges_says_so(tmp_path):
+    with pytest.raises(BadInput, match=r"diverged.*--lr"):
+        run(tmp_path / "r", settings("paper", lr=1e30, clip=False))
