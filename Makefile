@@ -44,11 +44,13 @@ wheel-test: wheel  ## install the wheel into an empty environment, run a noteboo
 	$(PYTHON) -m venv --clear build/empty
 	build/empty/$(notdir $(BIN))/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	cd build/empty && $(notdir $(BIN))/zfnb report --profile quick --only 00 --out report
+	rm -rf build/empty
 
 clean:  ## remove all that was made, the environment too
 	rm -rf $(VENV) build dist reports .pytest_cache .ruff_cache
 
 $(STAMP): pyproject.toml constraints.txt | $(VENV)
+	@echo "Installing the tested versions into $(VENV): some minutes the first time."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	@touch $@
 

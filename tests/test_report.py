@@ -35,6 +35,7 @@ PASSES = [
         ["key-figure"],
     ),
     "ipywidgets.IntSlider()",
+    "for i in range(3):\n    print(f'\\rbar {i}/2', end='', file=sys.stderr, flush=True)",
     "## Numbers",
     "from zfnb.report import claim\n"
     "claim('Error', 14.8, 16.5, section='Table 2', unit='%', data='stamps', agrees=False)",
@@ -227,6 +228,11 @@ def test_a_panel_shows_as_its_still(made):
     assert [bool(figure.select_one(".still")) for figure in figures] == [False, True]
     assert "interactive control" in page.select_one("p.still").text
     assert not page.select("script")
+
+
+def test_of_a_progress_bar_the_last_state_is_shown(made):
+    _, out, _, _ = made
+    assert [text.text for text in soup(out / "01_passes.html").select(".stderr")] == ["bar 2/2"]
 
 
 def test_links_between_the_pages(made):

@@ -296,7 +296,7 @@ def run(
     except KeyboardInterrupt:
         result.status, result.error = "interrupted", "Interrupted (Ctrl-C)."
     except PapermillExecutionError as error:
-        result.status, result.error = "failed", f"{error.ename}: {error.evalue}"
+        result.status, result.error = "failed", f"{error.ename}: {error.evalue}".removesuffix(": ")
         result.traceback = "\n".join(error.traceback)
     except CellTimeoutError:
         result.status, result.error = "failed", f"A cell took longer than {timeout:g} seconds."

@@ -186,6 +186,7 @@ def exporter() -> HTMLExporter:
     config = Config()
     config.NbConvertBase.display_data_priority = SHOWN
     config.HTMLExporter.embed_images = True
+    config.CoalesceStreamsPreprocessor.enabled = True  # of a progress bar, its last state
     return HTMLExporter(
         config=config, template_name="page", extra_template_basedirs=[str(TEMPLATES)]
     )
