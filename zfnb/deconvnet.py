@@ -25,7 +25,7 @@ from zfnb.adopt import as_network
 from zfnb.errors import BadInput, UnknownName
 from zfnb.layers import COLLISIONS, ContrastNorm, SwitchMaxPool2d, scatter_by_switch
 from zfnb.models import Network, check_images, evaluating
-from zfnb.receptive import geometry, receptive_box
+from zfnb.receptive import geometry, receptive_boxes
 
 RULES = ("deconvnet", "gradient", "guided")
 
@@ -193,10 +193,10 @@ class Deconvnet:
             activation = chosen[torch.arange(len(chosen)), position[:, 0], position[:, 1]]
             if isinstance(where, str) and where == "map":
                 seed, start = chosen, torch.zeros_like(position)
-                boxes = [(0, 0, net.input_size, net.input_size)] * len(chosen)
+                box = torch.tensor([0, 0, net.input_size, net.input_size]).repeat(len(chosen), 1)
             else:
                 seed, start = activation[:, None, None], position
-                boxes = [receptive_box(net, layer, *at) for at in position.tolist()]
+                box = receptive_boxes(net, layer, position)
                 if self.collisions != "sum":  # neighbours outside the window can win a switch
                     seed = torch.zeros_like(chosen)
                     seed[torch.arange(len(chosen)), position[:, 0], position[:, 1]] = activation
@@ -206,7 +206,7 @@ class Deconvnet:
             window = self._down(Window(signal, start), recording, image, layer)
             pixels = paste(window, net.input_size)
         # Ordinary tensors, not inference tensors: people compute with what they get.
-        return Projection(pixels.clone(), activation.clone(), position.clone(), torch.tensor(boxes))
+        return Projection(pixels.clone(), activation.clone(), position.clone(), box.clone())
 
     def _pairs(
         self, pictures: int, maps: int, layer: str, feature_map, device: torch.device
@@ -339,20 +339,37 @@ def filter_window(window: Window, conv: nn.Conv2d, size: tuple[int, int]) -> Win
     of this method do, undoes it.
     """
     start, reach = window_below(window, conv, size)
-    signal = F.conv_transpose2d(
-        window.signal,
-        conv.weight,
-        stride=conv.stride,
-        padding=0,
-        groups=conv.groups,
-        dilation=conv.dilation,
-    )
+    signal = transposed(window.signal, conv)
     for axis in (0, 1):
         _, stride, padding = geometry(conv, axis)
         # What fell on padding is no pixel and is dropped; the window moves inside the map.
         shift = start[:, axis] - (window.start[:, axis] * stride - padding)
         signal = shifted(signal, shift, reach[axis], axis + 2)
     return Window(signal, start)
+
+
+def transposed(signal: Tensor, conv: nn.Conv2d) -> Tensor:
+    """The transposed convolution (M, C, h, w) to (M, C below, h', w'), nothing cut off."""
+    weight, (kernel, stride) = conv.weight, (conv.kernel_size[0], conv.stride[0])
+    plain = conv.groups == 1 and conv.dilation == (1, 1)
+    square = len(set(conv.kernel_size)) == len(set(conv.stride)) == 1
+    if not (plain and square and stride > 1 and conv.in_channels <= 4):
+        return F.conv_transpose2d(
+            signal, weight, stride=conv.stride, groups=conv.groups, dilation=conv.dilation
+        )
+    # Layer 1 makes three channels with a stride: few channels of many pixels, which the library
+    # does slowly. The pixels of each phase (row % stride, column % stride) depend on every
+    # stride-th tap of the filters only. So take the phases as stride^2 channels of a convolution
+    # without stride, and interleave them: the same sums, three times faster.
+    maps, below = weight.shape[:2]
+    taps = -(-kernel // stride)  # taps a phase, rounded up; the surplus ones are zero
+    surplus = taps * stride - kernel
+    phases = F.pad(weight, (0, surplus, 0, surplus))
+    phases = phases.reshape(maps, below, taps, stride, taps, stride).permute(0, 1, 3, 5, 2, 4)
+    phases = phases.reshape(maps, below * stride**2, taps, taps)
+    pixels = F.pixel_shuffle(F.conv_transpose2d(signal, phases), stride)
+    height, width = ((side - 1) * stride + kernel for side in signal.shape[2:])
+    return pixels[:, :, :height, :width]
 
 
 def window_below(window: Window, step: nn.Module, size: tuple[int, int]) -> tuple[Tensor, tuple]:

@@ -155,7 +155,7 @@ class ContrastNorm(nn.Module):
         scale = F.conv2d(x * x, self.band.to(x.dtype)) + self.k
         if self.beta == 0.75:  # two square roots cost a third of a general power
             root = scale.rsqrt_()
-            return x * root * root.sqrt()
+            return (x * root).mul_(root.sqrt())
         return x * scale.pow(-self.beta)
 
     def pull_back(self, x: Tensor, signal: Tensor) -> Tensor:

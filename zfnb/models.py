@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
+from torch.nn.utils import skip_init as _skip_init
 
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, UnknownName
@@ -250,6 +250,11 @@ def output_shape(step: nn.Module, shape: tuple[int, ...], layer: str) -> tuple[i
     if isinstance(step, nn.Linear):
         return (step.out_features,)
     return shape
+
+
+def skip_init(kind: type[nn.Module], *args) -> nn.Module:
+    """A module whose memory is not filled yet: `initialise` or a weights file does that once."""
+    return _skip_init(kind, *args, device=torch.get_default_device())
 
 
 def build(description: Description, num_classes: int = 1000, **labels) -> Network:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from zfnb.errors import BadInput
 
@@ -68,11 +69,23 @@ def receptive_field(net: Network, layer: str) -> tuple[int, int, int]:
     return size, stride, start
 
 
-def receptive_box(net: Network, layer: str, row: int, column: int) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of the pixels that one unit sees; bottom and right are exclusive.
+def receptive_boxes(net: Network, layer: str, position: Tensor) -> Tensor:
+    """The pixels that units see, one box a unit.
 
     The field is cut off at the border of the picture, and at the border of every map on the way:
     what a unit reads from padding comes from no pixel.
+
+    Parameters
+    ----------
+    net : Network
+    layer : str
+    position : Tensor (M, 2), integer
+        Row and column in the layer's maps; not looked at in a fully connected layer.
+
+    Returns
+    -------
+    Tensor (M, 4), int64
+        Top, left, bottom, right; bottom and right are exclusive.
 
     Raises
     ------
@@ -83,22 +96,25 @@ def receptive_box(net: Network, layer: str, row: int, column: int) -> tuple[int,
     """
     shape = net.shapes[net.check_layer(layer)]
     if len(shape) == 1:
-        return 0, 0, net.input_size, net.input_size
-    if not (0 <= row < shape[1] and 0 <= column < shape[2]):
+        return torch.tensor([0, 0, net.input_size, net.input_size]).expand(len(position), 4)
+    limit = torch.tensor(shape[1:], device=position.device)
+    outside = ((position < 0) | (position >= limit)).any(1)
+    if outside.any():
+        row, column = position[outside][0].tolist()
         raise BadInput(
             f"Position ({row}, {column}) is outside the {shape[1]} x {shape[2]} maps of {layer}."
         )
+    spatial = [s for _, s in net.steps(to=layer) if isinstance(s, nn.Conv2d | nn.MaxPool2d)]
     spans = []
-    for axis, place in enumerate((row, column)):
-        first, last = place, place + 1
+    for axis in (0, 1):
         sides = [net.input_size]
-        spatial = [s for _, s in net.steps(to=layer) if isinstance(s, nn.Conv2d | nn.MaxPool2d)]
         for step in spatial:
             sides.append(output_size(step, sides[-1], axis))
+        first, last = position[:, axis].long(), position[:, axis].long()  # both inclusive
         for step, side in zip(reversed(spatial), reversed(sides[:-1]), strict=True):
             kernel, stride, padding = geometry(step, axis)
-            first = max(first * stride - padding, 0)
-            last = min((last - 1) * stride - padding + kernel, side)
-        spans.append((first, last))
+            first = (first * stride - padding).clamp(min=0)
+            last = (last * stride - padding + kernel - 1).clamp(max=side - 1)
+        spans.append((first, last + 1))
     (top, bottom), (left, right) = spans
-    return top, left, bottom, right
+    return torch.stack((top, left, bottom, right), dim=1)
