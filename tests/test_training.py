@@ -25,7 +25,7 @@ from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import build, describe_variant
 from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, recipe_named, start
-from zfnb.training import Settings, choose_device, snapshot_epochs, train
+from zfnb.training import Settings, choose_device, read_log, snapshot_epochs, train
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,7 +92,8 @@ def kill_after(steps: int):
 
 def logged(folder: Path) -> list[dict]:
     """The log without the clock."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    found = read_log(folder)
+    lines = [{"kind": kind, **line} for kind in found for line in found[kind]]
     for line in lines:
         line.pop("seconds", None)
         line.pop("pictures_per_second", None)
@@ -306,6 +307,8 @@ def test_two_processes_do_what_one_does(tmp_path):
     for a, b in zip(one, two, strict=True):
         for key in ("loss", "train_loss", "train_error", "held_error", "held_error5"):
             assert a.get(key) == pytest.approx(b.get(key), abs=1e-5)
+    results = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "two")]
+    assert results[0] == pytest.approx(results[1])
     assert json.loads((tmp_path / "two" / "run.json").read_text())["machine"]["processes"] == 2
 
 

@@ -15,6 +15,7 @@ by (seed, epoch, step), so a run that was killed goes on as if nothing had happe
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -34,7 +35,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 import zfnb
@@ -54,7 +55,7 @@ from zfnb.batches import (
     training_inputs,
 )
 from zfnb.errors import BadInput, UnknownName
-from zfnb.evaluate import evaluate, in_top
+from zfnb.evaluate import in_top, probabilities
 from zfnb.files import replacing
 from zfnb.models import (
     Network,
@@ -62,7 +63,6 @@ from zfnb.models import (
     describe_variant,
     evaluating,
     imagenet_preprocessing,
-    load_model,
 )
 from zfnb.recipes import (
     Plateau,
@@ -739,19 +739,51 @@ def train(
             write_json(folder / "run.json", facts)
         run.fit(checkpoint_every, on_step, on_epoch)
         result = {"epochs": run.epoch, **(run.held_out_errors() if len(run.held) else {})}
+        result |= finish(run, val_set)
         if group.rank == 0:
-            result |= finish(run, val_set)
             write_json(folder / "result.json", result)
         group.wait()
         return result
 
 
 def finish(run: Run, val_set: Dataset | None) -> dict:
-    """Save the trained network, and measure it on the validation pictures as it was saved."""
-    path = run.folder / f"{run.settings.network}.safetensors"
-    run.export(path)
+    """Save the trained network, and measure it on the validation pictures as it was saved.
+
+    Each process takes its share of the pictures.
+    """
+    if run.group.rank == 0:
+        run.export(run.folder / f"{run.settings.network}.safetensors")
     if val_set is None:
         return {}
-    net = load_model(run.settings.network, weights=path).to(run.device)
-    errors = evaluate(net, val_set, workers=run.workers)
-    return {"val_pictures": len(val_set), "val_error": errors[1], "val_error5": errors[5]}
+    net = copy.deepcopy(run.exported()).eval().to(run.device)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.half())  # as in the file
+    mine = range(run.group.rank, len(val_set), run.group.world)
+    counts = torch.zeros(2, dtype=torch.float64, device=run.device)
+    if len(mine):
+        scores = probabilities(net, Subset(val_set, mine), workers=run.workers)
+        targets = torch.as_tensor(np.asarray(val_set.targets)[mine], dtype=torch.long)
+        counts += in_top(scores, targets).sum(0).to(counts)
+    top1, top5 = (100 * (1 - run.group.total(counts) / len(val_set))).tolist()
+    return {"val_pictures": len(val_set), "val_error": top1, "val_error5": top5}
+
+
+def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
+    """The log of a run, finished or not, for its curves: {"step": lines, "epoch": lines}.
+
+    A line of "step" has epoch, step, lr and loss; one of "epoch" has epoch, lr, train_loss,
+    train_error, held_error and held_error5 (percent, with held-out pictures only), filter_rms
+    (smallest and largest of each convolution layer), seconds and pictures_per_second.
+    """
+    path = Path(folder) / "log.jsonl"
+    if not path.is_file():
+        raise BadInput(f"There is no run in {folder}: it has no log.jsonl.")
+    found: dict[str, list[dict]] = {"step": [], "epoch": []}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # the last line of a run that was killed while it wrote
+        found[line.pop("kind")].append(line)
+    return found
