@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +79,7 @@ def train(
         compiled=compile,
         checkpoint_every=checkpoint_every,
     )
-    for name, value in result.items():
+    for name, value in result.items() if os.environ.get("RANK", "0") == "0" else ():
         typer.echo(f"{name}: {value:.2f}" if isinstance(value, float) else f"{name}: {value}")
 
 
