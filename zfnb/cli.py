@@ -172,9 +172,10 @@ def top(
         ]
         show_table((f"{layer} map {feature_map}", "picture", "box: top, left, ..."), rows)
     if sheet is not None:
-        from zfnb.plots import top_sheet
+        from zfnb.feature_sheets import feature_sheet
 
-        save_figure(top_sheet(net, dataset, index, names[0], [feature_map]), sheet)
+        drawn = feature_sheet(net, dataset, index, names[0], feature_map)
+        save_figure(plots().feature_sheets([drawn], net, columns=1), sheet)
 
 
 @app.command()
@@ -201,9 +202,7 @@ def project(
     deconvnet = zfnb.Deconvnet(net, collisions=collisions, rule=rule)
     projection = deconvnet.project(image, layer, feature_map, where=place)
 
-    from zfnb.plots import projection_pair
-
-    save_figure(projection_pair(picture, projection, net), out)
+    save_figure(plots().projection_pair(image[0], projection, net, layer, feature_map), out)
     row, column = projection.position[0].tolist()
     at = "all of the map" if where == "map" else f"row {row}, column {column}"
     typer.echo(f"{out}: {layer} map {feature_map}, {projection.activation[0]:.4g} at {at}")
@@ -225,6 +224,16 @@ def check_suffix(path: Path | None) -> None:
     kinds = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
     if path is not None and path.suffix.lower() not in kinds:
         raise BadInput(f"{path.name} must end in one of {', '.join(kinds)}.")
+
+
+def plots():
+    """`zfnb.plots`, drawing into files: no window, no display needed."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from zfnb import plots
+
+    return plots
 
 
 def save_figure(figure, path: Path) -> None:
