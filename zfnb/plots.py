@@ -1,0 +1,393 @@
+"""The figures of the paper, one function a figure; they draw arrays and compute nothing else.
+
+How a projection is shown decides what one sees in it. Zero is mid grey; each projection has its own
+scale, set by a high percentile so that a few bright pixels do not darken the rest; a power below
+one lifts the faint parts; and colours are toned down, since those of a stride-4 first layer are
+mostly aliasing (the paper says so of AlexNet, Sec. 4.1). `Display` holds these choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from zfnb.deconvnet import Projection
+from zfnb.errors import BadInput
+from zfnb.feature_sheets import FeatureSheet
+from zfnb.models import Network
+
+GREY = 0.5
+GAP = 2  # pixels between the cells of a grid
+CELL = 96  # side in pixels of one of the nine
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a projection becomes a picture.
+
+    Attributes
+    ----------
+    percentile : float in (0, 100]
+        Of the absolute values; what is as large or larger is shown at full strength.
+    gamma : float
+        Power of the strength; below 1 it lifts faint parts.
+    saturation : float in [0, 1]
+        0 shows the mean of the channels, 1 the colours as they are.
+    """
+
+    percentile: float = 99.0
+    gamma: float = 0.6
+    saturation: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.percentile <= 100 and self.gamma > 0 and 0 <= self.saturation <= 1):
+            raise BadInput(
+                "percentile must be in (0, 100], gamma above 0 and saturation in [0, 1]; got "
+                f"{self.percentile}, {self.gamma}, {self.saturation}."
+            )
+
+
+def resampled(field: Tensor, size: int) -> Tensor:
+    """A field (3, S, S) at about `size` pixels: averaged if larger, pixels repeated if smaller.
+
+    A projection must be averaged while its signs are still there: picking every other pixel of it
+    shows noise.
+    """
+    if field.shape[-1] <= size:
+        times = max(1, size // field.shape[-1])
+        return field.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    missing = torch.isnan(field[:1])
+    both = torch.cat((field.nan_to_num(), missing.to(field.dtype)))[None]
+    small = F.interpolate(both, size=(size, size), mode="bilinear", antialias=True)[0]
+    return small[:3].masked_fill(small[3:] > 0.5, torch.nan)
+
+
+def projection_picture(
+    pixels: Tensor,
+    net: Network,
+    display: Display | None = None,
+    blank: float = GREY,
+    size: int | None = None,
+) -> np.ndarray:
+    """A projection as a picture.
+
+    Parameters
+    ----------
+    pixels : Tensor (3, H, W)
+        From `Deconvnet.project`, or one of a `FeatureSheet`'s; NaN where there is no picture.
+    net : Network
+        Its preprocessing says how large one unit of each channel is.
+    display : Display, optional
+    blank : float in [0, 1]
+        Grey value of NaN.
+    size : int, optional
+        Side in pixels of the picture; see `resampled`.
+
+    Returns
+    -------
+    array (H, W, 3) in [0, 1]
+    """
+    display = display or Display()
+    values = pixels.detach().cpu().double()
+    values = values.numpy() if size is None else resampled(values, size).numpy()
+    missing = np.isnan(values[0])
+    values = np.nan_to_num(values) * np.array(net.preprocessing.std)[:, None, None]
+    mean = values.mean(0, keepdims=True)
+    values = mean + display.saturation * (values - mean)
+    scale = np.percentile(np.abs(values[:, ~missing]), display.percentile) if values.size else 0
+    if scale <= 0:  # a field mostly of zeros: the percentile is one of them
+        scale = np.abs(values).max()
+    strength = np.clip(np.abs(values) / scale, 0, 1) if scale > 0 else np.zeros_like(values)
+    picture = GREY + np.sign(values) * strength**display.gamma / 2
+    picture[:, missing] = blank
+    return picture.transpose(1, 2, 0)
+
+
+def input_picture(
+    image: Tensor, net: Network, blank: float = GREY, size: int | None = None
+) -> np.ndarray:
+    """A network's input (3, H, W) as a picture (H, W, 3) in [0, 1]; NaN becomes `blank`."""
+    values = image.detach().cpu().double()
+    values = values.numpy() if size is None else resampled(values, size).numpy()
+    std, mean = (
+        np.array(v)[:, None, None] for v in (net.preprocessing.std, net.preprocessing.mean)
+    )
+    values = np.clip(values * std + mean, 0, 1)
+    values[:, np.isnan(values[0])] = blank
+    return values.transpose(1, 2, 0)
+
+
+def grid(pictures: Sequence[np.ndarray], columns: int = 3, blank: float = 1.0) -> np.ndarray:
+    """Pictures of one size, (H, W, 3) each, side by side in rows, as one array."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3)
+    out = np.full(shape, blank)
+    for n, picture in enumerate(pictures):
+        top, left = (n // columns) * (height + GAP), (n % columns) * (width + GAP)
+        out[top : top + height, left : left + width] = picture
+    return out
+
+
+def sheet_grids(
+    sheet: FeatureSheet, net: Network, display: Display | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 3 x 3 projections of a feature sheet, and the 3 x 3 patches, as two arrays."""
+    projections = [projection_picture(p, net, display, size=CELL) for p in sheet.projections]
+    patches = [input_picture(p, net, size=CELL) for p in sheet.patches]
+    return grid(projections), grid(patches)
+
+
+def titled(net: Network, text: str) -> str:
+    """A figure's title; it says loudly when the weights are random."""
+    return text if net.weights else f"RANDOM WEIGHTS, not trained: {text}"
+
+
+def head(figure: Figure, net: Network, text: str) -> None:
+    """Put the title over a figure, in red if the weights are random."""
+    figure.suptitle(titled(net, text), color="black" if net.weights else "crimson")
+
+
+def feature_sheets(
+    sheets: Sequence[FeatureSheet],
+    net: Network,
+    columns: int = 2,
+    display: Display | None = None,
+    title: str = "",
+) -> Figure:
+    """Fig. 2: nine projections of each feature map beside the nine patches that caused them.
+
+    Parameters
+    ----------
+    sheets : FeatureSheet, one a feature map
+    columns : int
+        Feature maps in a row.
+    title : str, optional
+        By default the layer and the network.
+    """
+    if not sheets:
+        raise BadInput("There is no feature sheet to draw; give at least one.")
+    rows = -(-len(sheets) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(5.6 * columns, 2.95 * rows + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, sheet in zip(axes.flat, sheets, strict=False):
+        left, right = sheet_grids(sheet, net, display)
+        band = np.ones((left.shape[0], max(3, left.shape[1] // 24), 3))
+        axis.imshow(np.concatenate((left, band, right), axis=1))
+        axis.set_title(f"{sheet.layer}, map {sheet.feature_map}", fontsize=10)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    layers = ", ".join(dict.fromkeys(sheet.layer for sheet in sheets))
+    head(figure, net, title or f"Strongest activations of {layers}, {net.name}")
+    return figure
+
+
+def display_choices(sheet: FeatureSheet, net: Network, choices: dict[str, Display]) -> Figure:
+    """The same nine projections under several `Display`s, and the patches last."""
+    figure, axes = plt.subplots(
+        1, len(choices) + 1, figsize=(3.0 * (len(choices) + 1), 3.6), layout="constrained"
+    )
+    for axis, (name, display) in zip(axes, choices.items(), strict=False):
+        axis.imshow(sheet_grids(sheet, net, display)[0])
+        axis.set_title(name, fontsize=10)
+    axes[-1].imshow(sheet_grids(sheet, net)[1])
+    axes[-1].set_title("the patches", fontsize=10)
+    for axis in axes:
+        axis.set_axis_off()
+    head(figure, net, f"{sheet.layer}, map {sheet.feature_map}: one projection, several displays")
+    return figure
+
+
+def projection_pair(
+    image: Tensor,
+    projection: Projection,
+    net: Network,
+    layer: str,
+    feature_map: int,
+    display: Display | None = None,
+    maps: Tensor | None = None,
+) -> Figure:
+    """A picture with a unit's receptive field marked, and the unit's projection beside it.
+
+    Parameters
+    ----------
+    image : Tensor (3, H, W)
+        The network's input.
+    projection : Projection
+        From `Deconvnet.project`; the first one is drawn.
+    maps : Tensor (C, h, w), optional
+        Activations of the layer; then the feature map is drawn between the two.
+    """
+    with_map = maps is not None and maps.ndim == 3
+    panels = 3 if with_map else 2
+    figure, axes = plt.subplots(1, panels, figsize=(3.9 * panels, 4.4), layout="constrained")
+    axes[0].imshow(input_picture(image, net))
+    mark_box(axes[0], projection.box[0].tolist())
+    axes[0].set_title("what the network sees, and the field")
+    if with_map:
+        drawn = axes[1].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0)
+        axes[1].set_title(f"feature map {feature_map}")
+        figure.colorbar(drawn, ax=axes[1], shrink=0.7, label="activation")
+    axes[-1].imshow(projection_picture(projection.pixels[0], net, display))
+    axes[-1].set_title("projection to pixels")
+    row, column = projection.position[0].tolist()
+    for axis in axes:
+        axis.set_axis_off()
+    head(
+        figure,
+        net,
+        f"{net.name}, {layer}, map {feature_map}: activation {projection.activation[0]:.3g} at "
+        f"row {row}, column {column}",
+    )
+    return figure
+
+
+def mark_box(axis, box: Sequence[int]) -> None:
+    """Outline a receptive field (top, left, bottom, right) on a picture."""
+    top, left, bottom, right = box
+    for colour, width in (("white", 3.5), ("crimson", 1.8)):
+        corner = (left - 0.5, top - 0.5)
+        axis.add_patch(
+            Rectangle(corner, right - left, bottom - top, fill=False, ec=colour, lw=width)
+        )
+
+
+def strongest_maps(
+    image: Tensor,
+    maps: Tensor,
+    projections: Projection,
+    net: Network,
+    layer: str,
+    chosen: Sequence[int],
+    display: Display | None = None,
+) -> Figure:
+    """A picture, the feature maps of a layer that answer most, and what each projects to.
+
+    Parameters
+    ----------
+    image : Tensor (3, H, W)
+    maps : Tensor (C, h, w)
+        Activations of the layer.
+    projections : Projection of the chosen maps, in their order
+    chosen : ints
+        Feature maps, one a column.
+    """
+    figure, axes = plt.subplots(
+        2, len(chosen) + 1, figsize=(2.1 * (len(chosen) + 1), 4.7), layout="constrained"
+    )
+    axes[0, 0].imshow(input_picture(image, net))
+    axes[0, 0].set_title("the picture", fontsize=10)
+    strongest = float(maps[list(chosen)].max())
+    for n, feature_map in enumerate(chosen, start=1):
+        drawn = axes[0, n].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0, vmax=strongest)
+        axes[0, n].set_title(f"map {feature_map}", fontsize=10)
+        axes[1, n].imshow(projection_picture(projections.pixels[n - 1], net, display))
+        mark_box(axes[1, n], projections.box[n - 1].tolist())
+        axes[1, n].set_title(f"activation {projections.activation[n - 1]:.3g}", fontsize=10)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    figure.colorbar(drawn, ax=axes[0, 1:], shrink=0.8, label="activation")
+    head(figure, net, f"{net.name}, {layer}: the maps that answer most, and their projections")
+    return figure
+
+
+def first_layer_filters(net: Network, columns: int = 16) -> Figure:
+    """The filters of layer 1 as pictures, each at its own contrast (compare Fig. 6 b, c)."""
+    step = next(step for _, step in net.steps())
+    filters = step.weight.detach().cpu()
+    peak = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    pictures = [p.permute(1, 2, 0).numpy() for p in (GREY + filters / peak / 2)]
+    rows = -(-len(pictures) // columns)
+    figure, axis = plt.subplots(figsize=(0.6 * columns, 0.6 * rows + 0.5), layout="constrained")
+    axis.imshow(grid(pictures, columns), interpolation="nearest")
+    axis.set_axis_off()
+    kernel, stride = step.kernel_size[0], step.stride[0]
+    head(figure, net, f"{net.name}: {len(pictures)} filters {kernel} x {kernel}, stride {stride}")
+    return figure
+
+
+def two_by_layer(
+    first: dict[str, np.ndarray],
+    second: dict[str, np.ndarray],
+    names: tuple[str, str],
+    net: Network,
+    what: str,
+    title: str = "",
+) -> Figure:
+    """Two numbers for each layer side by side: means as bars, the middle half as a whisker.
+
+    Parameters
+    ----------
+    first, second : dict {layer: array}
+    names : what the two are
+    what : str
+        Label of the vertical axis.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    sns.despine(figure)
+    place = np.arange(len(first))
+    for shift, name, values, colour in (
+        (-0.2, names[0], first, "C0"),
+        (0.2, names[1], second, "0.7"),
+    ):
+        mean = np.array([rows.mean() for rows in values.values()])
+        low, high = (np.array([np.percentile(v, q) for v in values.values()]) for q in (25, 75))
+        axis.bar(place + shift, mean, 0.38, color=colour, label=name)
+        axis.vlines(place + shift, low, high, color="0.2", lw=1.2)
+        for x, y in zip(place + shift, mean, strict=True):
+            axis.annotate(f"{y:.2f}", (x, y), (9, 3), textcoords="offset points", ha="center")
+    axis.set(xticks=place, xticklabels=list(first), ylabel=what)
+    axis.legend(frameon=False, loc="upper right")
+    head(figure, net, title or f"{net.name}: {what}")
+    return figure
+
+
+def by_layer(
+    values: dict[str, np.ndarray],
+    net: Network,
+    what: str,
+    baseline: float | dict[str, float] | None = None,
+    baseline_name: str = "chance",
+    title: str = "",
+) -> Figure:
+    """A number for each layer: its mean over the maps or pictures, and the middle half.
+
+    Parameters
+    ----------
+    values : dict {layer: array}
+    what : str
+        Label of the vertical axis.
+    baseline : float, or {layer: float}, optional
+        Drawn as a dashed line.
+    """
+    layers = list(values)
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    sns.despine(figure)
+    place = np.arange(len(layers))
+    mean = np.array([values[layer].mean() for layer in layers])
+    low, high = (np.array([np.percentile(values[n], q) for n in layers]) for q in (25, 75))
+    axis.fill_between(place, low, high, alpha=0.2, color="C0", label="middle half")
+    axis.plot(place, mean, "o-", color="C0", label="mean")
+    for x, y in zip(place, mean, strict=True):
+        axis.annotate(f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center")
+    if baseline is not None:
+        line = [baseline[n] if isinstance(baseline, dict) else baseline for n in layers]
+        axis.plot(place, line, "--", color="0.4", label=baseline_name)
+    axis.set(xticks=place, xticklabels=layers, ylabel=what, ylim=(0, 1))
+    axis.legend(frameon=False)
+    head(figure, net, title or f"{net.name}: {what}")
+    return figure
