@@ -241,7 +241,7 @@ def save_figure(figure, path: Path) -> None:
     from zfnb.files import replacing
 
     with replacing(path) as temporary:
-        figure.savefig(temporary, bbox_inches="tight", dpi=150)
+        figure.savefig(temporary, bbox_inches="tight", dpi=220)
 
 
 def show_table(head: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple = ()) -> None:
