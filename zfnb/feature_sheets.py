@@ -126,16 +126,17 @@ def likeness(fields: Tensor) -> float:
     float in [-1, 1]
         NaN if no pair can be compared.
     """
-    flat = fields.flatten(1).double().numpy()
-    pairs = []
-    for i in range(len(flat)):
-        for j in range(i):
-            both = ~np.isnan(flat[i]) & ~np.isnan(flat[j])
-            a, b = (row[both] - row[both].mean() for row in (flat[i], flat[j]))
-            size = np.sqrt((a * a).sum() * (b * b).sum())
-            if size > 0:
-                pairs.append((a * b).sum() / size)
-    return float(np.mean(pairs)) if pairs else float("nan")
+    x = fields.flatten(1).double()  # (k, P)
+    here = (~torch.isnan(x)).double()
+    x = x.nan_to_num()
+    x = x - (x.sum(1) / here.sum(1))[:, None] * here  # numbers near zero keep their digits
+    # Sums over the pixels that both of a pair have, all pairs at once: (k, k).
+    count, sums, squares = here @ here.T, x @ here.T, (x * x) @ here.T
+    covariance = x @ x.T - sums * sums.T / count
+    variance = squares - sums**2 / count
+    correlation = covariance / (variance * variance.T).sqrt()
+    pairs = correlation[tuple(torch.tril_indices(len(x), len(x), -1))]
+    return pairs[pairs.isfinite()].mean().item()
 
 
 def lively_maps(index: TopActivations, layer: str, count: int, seed: int = 0) -> list[int]:
