@@ -26,7 +26,7 @@ def test_numbers_of_numpy_and_torch_become_plain():
         (16.31234, "%", "16.31 %"),
         (123_456.7, "", "123,457"),
         (1e-7, "", "1e-07"),
-        ("edges", "", "edges"),
+        ("edges", "%", "edges"),
         (None, "%", "–"),
     ],
 )

@@ -51,6 +51,7 @@ OTHERS = {
     "04_hides": ["import ipywidgets\nwith ipywidgets.Output():\n    1 / 0", "print('goes on')"],
     "05_hangs": ["import time", "time.sleep(600)", "print('never')"],
     "06_dies": ["print('alive')", "import os; os._exit(1)"],
+    "09_asserts": ["two = 2\nassert two == 3"],
     "08_remote": ["display({'text/html': '<img src=\"https://example.org/x.png\">'}, raw=True)"],
 }
 
@@ -114,6 +115,7 @@ def test_failures_are_told_and_the_others_run(made):
         "04_hides": "In a widget: ZeroDivisionError: division by zero",
         "05_hangs": "A cell took longer than 8 seconds.",
         "06_dies": "The kernel died (often: out of memory).",
+        "09_asserts": "AssertionError: assert two == 3",
         "08_remote": "No page could be made: it shows something that is not in it: "
         "https://example.org/x.png.",
     }.items():
@@ -183,7 +185,7 @@ def test_index_has_a_card_for_each_and_the_key_figure(made):
     assert "failed" in cards[1]["class"]
     assert all((out / card["href"]).exists() for card in cards)
     text = index.get_text(" ", strip=True)
-    assert "1 of 8 notebooks ran to their end" in text
+    assert "1 of 9 notebooks ran to their end" in text
     assert "1 of 2 claims agree" in text
 
 
@@ -199,7 +201,7 @@ def test_environment_and_times_are_kept(made):
 def test_pages_load_nothing_from_elsewhere(made):
     _, out, _, _ = made
     found = sorted(out.glob("*.html"))
-    assert len(found) == 9
+    assert len(found) == 10
     for page in found:
         assert pages.outside_sources(page.read_text(encoding="utf-8")) == []
 

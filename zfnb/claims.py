@@ -30,7 +30,8 @@ class Claim:
     section : str
         Where the paper says it, e.g. "Sec. 3, Fig. 3".
     unit, data, note : str
-        Unit of both values; what ours was measured on; a remark, such as the likely cause of a gap.
+        Unit of values that are numbers; what ours was measured on; a remark, such as the likely
+        cause of a gap.
     agrees : bool, str or None
         True, False, a short verdict such as "in part", or None where the two cannot be compared.
     """
@@ -50,12 +51,12 @@ class Claim:
         return {True: "yes", False: "no", None: "not comparable"}.get(self.agrees, self.agrees)
 
     def shown(self, value: Value) -> str:
-        """`value` as people read it: with its unit, thousands apart, four digits."""
-        if value is None:
-            return "–"
+        """`value` as people read it: a number with its unit, thousands apart, four digits."""
+        if value is None or isinstance(value, str):
+            return value or "–"
         if isinstance(value, int):
             value = f"{value:,}"
-        elif isinstance(value, float):
+        else:
             value = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
         return f"{value} {self.unit}" if self.unit else value
 

@@ -296,8 +296,8 @@ def run(
     except KeyboardInterrupt:
         result.status, result.error = "interrupted", "Interrupted (Ctrl-C)."
     except PapermillExecutionError as error:
-        result.status, result.error = "failed", f"{error.ename}: {error.evalue}".removesuffix(": ")
-        result.traceback = "\n".join(error.traceback)
+        result.status, result.traceback = "failed", "\n".join(error.traceback)
+        result.error = f"{error.ename}: {error.evalue or failing_line(result.traceback)}"
     except CellTimeoutError:
         result.status, result.error = "failed", f"A cell took longer than {timeout:g} seconds."
     except DeadKernelError:
@@ -334,6 +334,12 @@ def read(executed: Path, path: Path) -> NotebookNode:
         return remove_error_markers(nbformat.read(executed, as_version=4))
     except Exception:
         return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {path.stem}")])
+
+
+def failing_line(traceback: str) -> str:
+    """The code that IPython's arrow points at; for an ``assert`` without words."""
+    pointed = re.findall(r"^-+> \d+ (.*)$", ANSI.sub("", traceback), re.M)
+    return pointed[-1].strip() if pointed else ""
 
 
 def stopped_at(nb: NotebookNode) -> str:
