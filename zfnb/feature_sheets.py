@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from zfnb.activations import Record, TopActivations, inputs
 from zfnb.adopt import as_network
 from zfnb.data.pictures import preprocess
-from zfnb.deconvnet import Deconvnet
+from zfnb.deconvnet import Deconvnet, Projection
 from zfnb.errors import BadInput
 from zfnb.models import Network
 from zfnb.receptive import receptive_field
@@ -225,6 +225,36 @@ def energy_on_object(
                 energy.append((squares * mask).sum().item() / total)
                 area.append(mask[top:bottom, left:right].mean().item())
     return np.array(energy), np.array(area)
+
+
+def energy_on_edges(image: Tensor, projections: Projection) -> np.ndarray:
+    """How much projections prefer the places where their picture has structure (Sec. 2.1).
+
+    The picture's steepness (length of its grey values' gradient), averaged over the receptive field
+    with the projection's energy as weight, over its plain average there.
+
+    Parameters
+    ----------
+    image : Tensor (3, H, W)
+        The picture that all of them are projected from.
+    projections : Projection
+        M of them.
+
+    Returns
+    -------
+    array (M,)
+        Above 1: more on edges than a projection that spreads evenly. NaN for an empty projection.
+    """
+    grey = image.mean(0).double()
+    steepness = torch.stack(torch.gradient(grey)).square().sum(0).sqrt()  # (H, W)
+    ratios = []
+    for pixels, box in zip(projections.pixels, projections.box.tolist(), strict=True):
+        top, left, bottom, right = box
+        field = (slice(top, bottom), slice(left, right))
+        energy = pixels.double().square().sum(0)[field]
+        weighted = (energy * steepness[field]).sum() / energy.sum()
+        ratios.append((weighted / steepness[field].mean()).item())
+    return np.array(ratios)
 
 
 def object_mask(net: Network, scene) -> Tensor:

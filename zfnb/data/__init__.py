@@ -15,6 +15,7 @@ from zfnb.data.folders import FolderDataset, folder_dataset
 from zfnb.data.loading import iterate, unreadable
 from zfnb.data.pictures import Preprocessing, open_picture, preprocess
 from zfnb.data.public import TinyImageNet, caltech101, imagenet, imagenette
+from zfnb.data.samples import sample_pictures
 from zfnb.data.scenes import Scenes, background
 from zfnb.data.stamps import Stamps, all_stamps, compose, stamp
 from zfnb.errors import BadInput, MissingData, UnknownName
@@ -35,6 +36,7 @@ __all__ = [
     "load_dataset",
     "open_picture",
     "preprocess",
+    "sample_pictures",
     "stamp",
     "unreadable",
 ]
