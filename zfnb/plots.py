@@ -157,6 +157,36 @@ def head(figure: Figure, net: Network, text: str) -> None:
     figure.suptitle(titled(net, text), color="black" if net.weights else "crimson")
 
 
+def places(
+    rows: int, columns: int, width: float, height: float, gap: float = 0.2, foot: float = 0.0
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes (rows, columns) for pictures of `width` x `height` inches.
+
+    The places follow from the sizes. Matplotlib's automatic layouts measure all texts first, which
+    takes longer than the drawing itself: too long for a panel.
+    """
+    head, line, edge = 0.45, 0.3, 0.08  # the figure's title, a picture's title, the border
+    wide = columns * (width + gap) - gap + 2 * edge
+    high = head + rows * (line + height) + foot + edge
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(wide, high),
+        squeeze=False,
+        gridspec_kw={
+            "left": edge / wide,
+            "right": 1 - edge / wide,
+            "top": 1 - (head + line) / high,
+            "bottom": (foot + edge) / high,
+            "wspace": gap / width,
+            "hspace": line / height,
+        },
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return figure, axes
+
+
 def feature_sheets(
     sheets: Sequence[FeatureSheet],
     net: Network,
@@ -177,20 +207,12 @@ def feature_sheets(
     if not sheets:
         raise BadInput("There is no feature sheet to draw; give at least one.")
     rows = -(-len(sheets) // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(5.6 * columns, 2.95 * rows + 0.4),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure, axes = places(rows, columns, 5.5, 2.7)
     for axis, sheet in zip(axes.flat, sheets, strict=False):
         left, right = sheet_grids(sheet, net, display)
         band = np.ones((left.shape[0], max(3, left.shape[1] // 24), 3))
         axis.imshow(np.concatenate((left, band, right), axis=1))
         axis.set_title(f"{sheet.layer}, map {sheet.feature_map}", fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
     layers = ", ".join(dict.fromkeys(sheet.layer for sheet in sheets))
     head(figure, net, title or f"Strongest activations of {layers}, {net.name}")
     return figure
@@ -234,19 +256,19 @@ def projection_pair(
     """
     with_map = maps is not None and maps.ndim == 3
     panels = 3 if with_map else 2
-    figure, axes = plt.subplots(1, panels, figsize=(3.9 * panels, 4.4), layout="constrained")
+    figure, axes = places(1, panels, 3.7, 3.7, foot=0.6 if with_map else 0.0)
+    axes = axes[0]
     axes[0].imshow(input_picture(image, net))
     mark_box(axes[0], projection.box[0].tolist())
     axes[0].set_title("what the network sees, and the field")
     if with_map:
         drawn = axes[1].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0)
         axes[1].set_title(f"feature map {feature_map}")
-        figure.colorbar(drawn, ax=axes[1], shrink=0.7, label="activation")
+        scale = axes[1].inset_axes([0.15, -0.07, 0.7, 0.04])
+        figure.colorbar(drawn, cax=scale, orientation="horizontal", label="activation")
     axes[-1].imshow(projection_picture(projection.pixels[0], net, display))
     axes[-1].set_title("projection to pixels")
     row, column = projection.position[0].tolist()
-    for axis in axes:
-        axis.set_axis_off()
     head(
         figure,
         net,
@@ -256,10 +278,10 @@ def projection_pair(
     return figure
 
 
-def mark_box(axis, box: Sequence[int]) -> None:
+def mark_box(axis, box: Sequence[int], line: float = 1.8) -> None:
     """Outline a receptive field (top, left, bottom, right) on a picture."""
     top, left, bottom, right = box
-    for colour, width in (("white", 3.5), ("crimson", 1.8)):
+    for colour, width in (("white", 2 * line), ("crimson", line)):
         corner = (left - 0.5, top - 0.5)
         axis.add_patch(
             Rectangle(corner, right - left, bottom - top, fill=False, ec=colour, lw=width)
@@ -277,6 +299,9 @@ def strongest_maps(
 ) -> Figure:
     """A picture, the feature maps of a layer that answer most, and what each projects to.
 
+    Of each map, its strongest unit is projected; its receptive field is outlined in the picture,
+    and picture and projection are shown inside the field.
+
     Parameters
     ----------
     image : Tensor (3, H, W)
@@ -287,20 +312,27 @@ def strongest_maps(
         Feature maps, one a column.
     """
     figure, axes = plt.subplots(
-        2, len(chosen) + 1, figsize=(2.1 * (len(chosen) + 1), 4.7), layout="constrained"
+        3, len(chosen) + 1, figsize=(1.75 * (len(chosen) + 1), 5.9), layout="constrained"
     )
     axes[0, 0].imshow(input_picture(image, net))
     axes[0, 0].set_title("the picture", fontsize=10)
+    for axis, words in zip(
+        axes[1:, 0], ("what the strongest\nunit sees", "its activation,\nprojected"), strict=True
+    ):
+        axis.text(0.98, 0.5, words, ha="right", va="center", fontsize=10, transform=axis.transAxes)
     strongest = float(maps[list(chosen)].max())
     for n, feature_map in enumerate(chosen, start=1):
+        top, left, bottom, right = projections.box[n - 1].tolist()
+        field = (slice(None), slice(top, bottom), slice(left, right))
         drawn = axes[0, n].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0, vmax=strongest)
         axes[0, n].set_title(f"map {feature_map}", fontsize=10)
-        axes[1, n].imshow(projection_picture(projections.pixels[n - 1], net, display))
-        mark_box(axes[1, n], projections.box[n - 1].tolist())
-        axes[1, n].set_title(f"activation {projections.activation[n - 1]:.3g}", fontsize=10)
+        axes[1, n].imshow(input_picture(image[field], net))
+        axes[2, n].imshow(projection_picture(projections.pixels[n - 1][field], net, display))
+        axes[2, n].set_title(f"activation {projections.activation[n - 1]:.3g}", fontsize=9)
+        mark_box(axes[0, 0], (top, left, bottom, right), 0.8)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes[0, 1:], shrink=0.8, label="activation")
+    figure.colorbar(drawn, ax=axes[0, 1:], shrink=0.9, aspect=12, label="activation")
     head(figure, net, f"{net.name}, {layer}: the maps that answer most, and their projections")
     return figure
 
