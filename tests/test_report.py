@@ -362,3 +362,13 @@ def test_durations():
         "3 min 05 s",
         "2 h 10 min",
     ]
+
+
+def test_folded_solutions_stay_folded():
+    """What stands between <details> and </details> is inside it, Markdown and all."""
+    text = "1. Why?\n\n<details><summary>Solution</summary>\n\nBecause of *it*.\n</details>\n\nNext."
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    body, _ = pages.exporter().from_notebook_node(nb)
+    soup = BeautifulSoup(body, "html.parser")
+    assert "Because of it." in soup.find("details").get_text()
+    assert "Next." not in soup.find("details").get_text()

@@ -185,7 +185,6 @@ def exporter() -> HTMLExporter:
     """nbconvert with our template: pictures before widgets, and nothing remote."""
     config = Config()
     config.NbConvertBase.display_data_priority = SHOWN
-    config.HTMLExporter.embed_images = True
     config.CoalesceStreamsPreprocessor.enabled = True  # of a progress bar, its last state
     return HTMLExporter(
         config=config, template_name="page", extra_template_basedirs=[str(TEMPLATES)]
