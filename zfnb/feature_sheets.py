@@ -184,9 +184,17 @@ def class_purity(index: TopActivations, dataset, layer: str) -> np.ndarray:
 
 
 def chance_purity(dataset, k: int, draws: int = 2000, seed: int = 0) -> float:
-    """Mean `class_purity` of k pictures drawn at random, one a group."""
+    """Mean `class_purity` of k pictures drawn at random, one a group.
+
+    Raises
+    ------
+    BadInput
+        If there are fewer than k groups.
+    """
     kind_of_group = {dataset.group(i): int(t) for i, t in enumerate(dataset.targets)}
     kinds = np.array(list(kind_of_group.values()))
+    if len(kinds) < k:
+        raise BadInput(f"{k} pictures cannot be drawn from {len(kinds)} groups; give a smaller k.")
     rng = np.random.default_rng(seed)
     shares = [
         Counter(rng.choice(kinds, k, replace=False).tolist()).most_common(1)[0][1] / k
