@@ -21,10 +21,12 @@ from torch import Tensor
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
 from zfnb.files import replacing
-from zfnb.models import Network, build, describe_variant
+from zfnb.models import NETWORKS, Description, Network, build, describe_variant
 from zfnb.paths import embedded
 
 State = dict[str, Tensor]
+# pytorchcv normalises before the pool, and its pools count a last window that overhangs.
+PYTORCHCV_VARIANT = {"norm": "before", "pools": "ceil"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Stored:
 
     state: State
     source: str
+    network: str | None = None
     variant: dict = field(default_factory=dict)
     classes: list[tuple[str, str]] | None = None
     preprocessing: Preprocessing | None = None
@@ -43,11 +46,12 @@ def _torchvision_imagenet() -> Stored:
 
     published = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
     state = downloaded("torchvision", lambda: published.get_state_dict(check_hash=True))
-    names = [("", name) for name in published.meta["categories"]]
-    return Stored(from_torchvision(state), "imagenet (torchvision)", classes=names)
+    return Stored(from_torchvision(state), "imagenet (torchvision)", classes=imagenet_classes())
 
 
 def _pytorchcv_imagenet(name: str) -> Stored:
+    import zfnb.compat  # noqa: F401  pytorchcv imports torchvision, which may need help
+
     try:
         from pytorchcv.model_provider import get_model
     except ImportError as error:
@@ -56,10 +60,23 @@ def _pytorchcv_imagenet(name: str) -> Stored:
             'pip install "zfnb[pytorchcv]"'
         ) from error
     net = downloaded("pytorchcv", lambda: get_model(name, pretrained=True))
-    # pytorchcv trained its ZFNets with the normalisation before the pool.
     return Stored(
-        from_pytorchcv(net.state_dict()), "imagenet (pytorchcv)", variant={"norm": "before"}
+        from_pytorchcv(net.state_dict()),
+        "imagenet (pytorchcv)",
+        variant=PYTORCHCV_VARIANT,
+        classes=imagenet_classes(),
     )
+
+
+def imagenet_classes() -> list[tuple[str, str]]:
+    """The 1000 classes of ILSVRC 2012 by name, in the order that all published networks use.
+
+    torchvision knows their names only, so the synsets are empty.
+    """
+    from zfnb.compat import torchvision
+
+    names = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+    return [("", name) for name in names]
 
 
 def downloaded(package: str, fetch: Callable):
@@ -93,13 +110,18 @@ def available_weights(name: str) -> list[str]:
 
 def load_weights(name: str, weights: str | os.PathLike, num_classes: int, variant: dict) -> Network:
     """Build network `name` and fill it; what `load_model` does when weights are given."""
+    if not isinstance(weights, str | os.PathLike):
+        raise BadInput(
+            f"weights must be a name, a path or None, not {type(weights).__name__}. Names for "
+            f"{name}: {', '.join(available_weights(name)) or 'none'}."
+        )
     key = (name, str(weights))
     if key in EMBEDDED:
         stored = replace(read_file(embedded("data", "weights", EMBEDDED[key])), source=key[1])
     elif key in PUBLISHED:
         stored = PUBLISHED[key]()
     else:
-        path = Path(weights)
+        path = Path(weights).expanduser()
         if not path.exists() and path.suffix not in (".safetensors", ".pt", ".pth"):
             owners = sorted({n for n, w in (*EMBEDDED, *PUBLISHED) if w == key[1]})
             hint = f" Weights {key[1]!r} belong to {', '.join(owners)}." if owners else ""
@@ -112,6 +134,11 @@ def load_weights(name: str, weights: str | os.PathLike, num_classes: int, varian
 
 def fill(name: str, stored: Stored, num_classes: int, variant: dict) -> Network:
     """Build the network that `stored` is of, and load it."""
+    if stored.network not in (None, name):
+        raise BadWeights(
+            f"The weights {stored.source!r} are of {stored.network}, not {name}; use "
+            f"load_model({stored.network!r}, weights=...)."
+        )
     for key, value in stored.variant.items():
         if variant.get(key, value) != value:
             raise BadWeights(
@@ -123,15 +150,14 @@ def fill(name: str, stored: Stored, num_classes: int, variant: dict) -> Network:
     if not fully_connected:  # a trunk: the layers of maps alone
         description = replace(description, fc=None)
     outputs = stored.state.get("fc8.linear.bias")
-    check_classes(stored, num_classes, None if outputs is None else len(outputs))
+    held = None if outputs is None else outputs.numel()
+    check_classes(stored, num_classes, held)
     net = build(
         description,
-        num_classes if outputs is None else len(outputs),
+        held or num_classes,
         weights=stored.source,
         classes=stored.classes,
-        preprocessing=stored.preprocessing
-        if "input_size" not in variant or variant.get("input_size") == _crop(stored)
-        else None,
+        preprocessing=at_size(stored.preprocessing, description.input_size),
     )
     expected = net.state_dict()
     check_state(stored, expected, name)
@@ -139,17 +165,28 @@ def fill(name: str, stored: Stored, num_classes: int, variant: dict) -> Network:
     return net
 
 
-def _crop(stored: Stored) -> int | None:
-    return stored.preprocessing.crop if stored.preprocessing else None
+def at_size(preprocessing: Preprocessing | None, size: int) -> Preprocessing | None:
+    """The same preparation of pictures for another size of the input."""
+    if preprocessing is None or preprocessing.crop == size:
+        return preprocessing
+    resize = round(preprocessing.resize * size / preprocessing.crop)
+    return replace(preprocessing, resize=resize, crop=size)
 
 
 def check_classes(stored: Stored, asked: int, held: int | None) -> None:
     """A number of classes other than the default 1000 must be what the weights have."""
-    if held is not None and asked not in (1000, held):
+    if stored.classes is not None and held is not None and len(stored.classes) != held:
         raise BadWeights(
-            f"The weights {stored.source!r} are for {held} classes, not {asked}; leave num_classes "
-            "out, or train a new classifier."
+            f"The weights {stored.source!r} name {len(stored.classes)} classes but have {held} "
+            "outputs; the file is damaged."
         )
+    if asked in (1000, held):
+        return
+    has = "no classifier" if held is None else f"{held} classes"
+    raise BadWeights(
+        f"The weights {stored.source!r} have {has}, so num_classes={asked} does not fit; leave it "
+        "out, and train a classifier on their features."
+    )
 
 
 def check_state(stored: Stored, expected: State, name: str) -> None:
@@ -194,21 +231,31 @@ def read_file(path: str | os.PathLike) -> Stored:
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise BadWeights(f"{path.name} does not hold a state dict (names and tensors).")
     if "features.0.weight" in state:
         state = from_torchvision(state)
     elif "features.stage1.unit1.conv.weight" in state:
         state = from_pytorchcv(state)
-        metadata = {"variant": json.dumps({"norm": "before"})}
+        if state["conv1.filter.weight"].shape == (96, 3, 11, 11):
+            raise BadWeights(
+                f"{path.name} is of pytorchcv's alexnet, which does not pad the picture and so is "
+                "none of zfnb's networks; use its zfnet, zfnetb or alexnetb."
+            )
+        metadata = {"variant": json.dumps(PYTORCHCV_VARIANT)}
     try:
+        variant = json.loads(metadata.get("variant", "{}"))
+        describe_variant("zfnet", **variant)  # its names and values
         classes = json.loads(metadata.get("classes", "null"))
         preprocessing = json.loads(metadata.get("preprocessing", "null"))
         return Stored(
             state,
             path.name,
-            json.loads(metadata.get("variant", "{}")),
-            None if classes is None else [tuple(pair) for pair in classes],
+            metadata.get("network"),
+            variant,
+            None if classes is None else [(str(synset), str(name)) for synset, name in classes],
             None if preprocessing is None else Preprocessing(**preprocessing),
         )
     except (ValueError, TypeError) as error:
@@ -229,21 +276,31 @@ def save_weights(
     net : Network
     path : path of a .safetensors file, replaced as a whole or not at all
     variant : dict, optional
-        The variant it was built with (`input_size`, `norm`, `pools`, `width`).
+        The variant it was built with (`input_size`, `norm`, `pools`, `width`, `batch_norm`), where
+        the network itself does not tell.
     dtype : torch.dtype
         float16 halves the file; its error is far below that of the weights' training.
     **metadata : str
         More lines for the file's metadata, e.g. ``data="tiny-imagenet"``.
+
+    Raises
+    ------
+    BadInput
+        If the path does not end in .safetensors, a weight does not fit in `dtype`, or the variant
+        is not the network's.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise BadInput(f"A weights file must end in .safetensors, not {path.name!r}.")
-    state = {
-        key: value.detach().to("cpu", dtype).contiguous() for key, value in net.state_dict().items()
-    }
+    state = {}
+    for key, value in net.state_dict().items():
+        kept = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype)
+        if not torch.isfinite(kept).all():
+            raise BadInput(f"{key!r} holds values that are not finite as {dtype}; not saved.")
+        state[key] = kept.contiguous()
     facts = {
         "network": net.name,
-        "variant": json.dumps(variant or {}),
+        "variant": json.dumps(variant_of(net, variant or {})),
         "classes": json.dumps(net.classes),
         "preprocessing": json.dumps(asdict(net.preprocessing)),
         **metadata,
@@ -252,13 +309,41 @@ def save_weights(
         save_file(state, temporary, facts)
 
 
+def variant_of(net: Network, given: dict) -> dict:
+    """What `describe_variant` needs to describe `net`; `given` is what is known of it."""
+    description = net.description
+    if description is None or net.name not in NETWORKS:
+        return given
+    plain = NETWORKS[net.name]
+    names = ("input_size", "norm", "pools", "batch_norm")
+    variant = {name: getattr(description, name) for name in names}
+    usual, units = max(zip(widths(plain), widths(description), strict=False))
+    if units != usual:
+        variant["width"] = units / usual
+    variant |= given
+    expected = describe_variant(net.name, **variant)
+    if replace(expected, fc=description.fc and expected.fc) != description:
+        raise BadInput(
+            f"The network is not the variant {variant} of {net.name}; give save_weights the "
+            "variant that it was built with."
+        )
+    return variant
+
+
+def widths(description: Description) -> list[int]:
+    """Number of maps or units of each layer."""
+    return [conv.maps for conv in description.conv.values()] + list((description.fc or {}).values())
+
+
 def fingerprint(net: Network) -> str:
     """SHA-256 of all weights and of the graph, in hexadecimal: which network is this?"""
     digest = hashlib.sha256(repr([(name, str(step)) for name, step in net.steps()]).encode())
     digest.update(str(net.input_size).encode())
     for key, value in net.state_dict().items():
         digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()
 
 
