@@ -37,7 +37,8 @@ class Display:
     Attributes
     ----------
     percentile : float in (0, 100]
-        Of the absolute values; what is as large or larger is shown at full strength.
+        Of the absolute values in the pixels that a projection reaches; what is as large or larger
+        is shown at full strength.
     gamma : float
         Power of the strength; below 1 it lifts faint parts.
     saturation : float in [0, 1]
@@ -68,7 +69,8 @@ def resampled(field: Tensor, size: int) -> Tensor:
     missing = torch.isnan(field[:1])
     both = torch.cat((field.nan_to_num(), missing.to(field.dtype)))[None]
     small = F.interpolate(both, size=(size, size), mode="bilinear", antialias=True)[0]
-    return small[:3].masked_fill(small[3:] > 0.5, torch.nan)
+    there = 1 - small[3:]  # how much of each new pixel is picture; averages are over that part
+    return (small[:3] / there).masked_fill(there < 0.5, torch.nan)
 
 
 def projection_picture(
@@ -103,10 +105,11 @@ def projection_picture(
     values = np.nan_to_num(values) * np.array(net.preprocessing.std)[:, None, None]
     mean = values.mean(0, keepdims=True)
     values = mean + display.saturation * (values - mean)
-    scale = np.percentile(np.abs(values[:, ~missing]), display.percentile) if values.size else 0
-    if scale <= 0:  # a field mostly of zeros: the percentile is one of them
-        scale = np.abs(values).max()
-    strength = np.clip(np.abs(values) / scale, 0, 1) if scale > 0 else np.zeros_like(values)
+    strength = np.abs(values)
+    reached = strength.max(0) > 0  # all else is zero, and as wide as one happens to cut
+    if reached.any():
+        scale = np.percentile(strength[:, reached], display.percentile) or strength.max()
+        strength = np.clip(strength / scale, 0, 1)
     picture = GREY + np.sign(values) * strength**display.gamma / 2
     picture[:, missing] = blank
     return picture.transpose(1, 2, 0)
@@ -262,7 +265,7 @@ def projection_pair(
     mark_box(axes[0], projection.box[0].tolist())
     axes[0].set_title("what the network sees, and the field")
     if with_map:
-        drawn = axes[1].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0)
+        drawn = axes[1].imshow(maps[feature_map].cpu().numpy(), cmap="magma", vmin=0)
         axes[1].set_title(f"feature map {feature_map}")
         scale = axes[1].inset_axes([0.15, -0.07, 0.7, 0.04])
         figure.colorbar(drawn, cax=scale, orientation="horizontal", label="activation")
@@ -311,6 +314,8 @@ def strongest_maps(
     chosen : ints
         Feature maps, one a column.
     """
+    if maps.ndim != 3 or not len(chosen):
+        raise BadInput("Give the maps (C, h, w) of a convolution layer, and at least one of them.")
     figure, axes = plt.subplots(
         3, len(chosen) + 1, figsize=(1.75 * (len(chosen) + 1), 5.9), layout="constrained"
     )
@@ -324,7 +329,9 @@ def strongest_maps(
     for n, feature_map in enumerate(chosen, start=1):
         top, left, bottom, right = projections.box[n - 1].tolist()
         field = (slice(None), slice(top, bottom), slice(left, right))
-        drawn = axes[0, n].imshow(maps[feature_map].cpu(), cmap="magma", vmin=0, vmax=strongest)
+        drawn = axes[0, n].imshow(
+            maps[feature_map].cpu().numpy(), cmap="magma", vmin=0, vmax=strongest
+        )
         axes[0, n].set_title(f"map {feature_map}", fontsize=10)
         axes[1, n].imshow(input_picture(image[field], net))
         axes[2, n].imshow(projection_picture(projections.pixels[n - 1][field], net, display))
