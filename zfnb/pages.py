@@ -51,7 +51,6 @@ class Entry:
 
     stem: str
     nb: NotebookNode
-    folder: Path  # of the notebook, for the pictures it links to
     earlier: bool = False  # run by an earlier call, kept by this one
 
     def __post_init__(self) -> None:
@@ -124,10 +123,7 @@ def page(entry: Entry, before: Entry | None = None, after: Entry | None = None) 
             if "data" in output:
                 output.metadata["zfnb_alt"] = notebooks.describe_picture(nb, cell, output)
     about = {"title": entry.title, "stem": entry.stem, "took": entry.took, "run": entry.run}
-    resources = {
-        "metadata": {"path": str(entry.folder)},
-        "zfnb": {**about, "before": before, "after": after, "css": css()},
-    }
+    resources = {"zfnb": {**about, "before": before, "after": after, "css": css()}}
     html, _ = exporter().from_notebook_node(nb, resources)
     soup = BeautifulSoup(html, "html.parser")
     if elsewhere := outside_sources(soup):

@@ -120,11 +120,11 @@ def build(
     for path in nbs.find((), folder):
         earlier = out / "notebooks" / path.name
         if path.stem in done:
-            entries.append(pages.Entry(path.stem, done[path.stem], path.parent))
+            entries.append(pages.Entry(path.stem, done[path.stem]))
         elif earlier.exists() and nbs.Run.of(nb := nbs.read(earlier, path)).profile == profile:
-            entries.append(pages.Entry(path.stem, nb, path.parent, earlier=True))
+            entries.append(pages.Entry(path.stem, nb, earlier=True))
         elif path in chosen:
-            entries.append(pages.Entry(path.stem, nbs.not_run(path), path.parent))
+            entries.append(pages.Entry(path.stem, nbs.not_run(path)))
     results = {
         "profile": profile,
         "parameters": dict(parameters or {}),
