@@ -113,9 +113,14 @@ def test_unpool_refuses():
 def test_contrast_norm_is_local_response_norm(maps, size, beta):
     x = torch.randn(2, maps, 7, 6).relu()
     for alpha, k in ((1e-4, 2.0), (1.0, 1.0)):
-        ours = ContrastNorm(maps, size, alpha, beta, k)(x)
+        norm = ContrastNorm(maps, size, alpha, beta, k)
         theirs = nn.LocalResponseNorm(size, alpha, beta, k)(x)
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(norm(x), theirs, rtol=1e-6, atol=1e-6)
+        with torch.inference_mode():  # computed in another way, and in the first one again
+            for same in (x, x.contiguous(memory_format=torch.channels_last), x.double()):
+                found = norm(same).float()
+                torch.testing.assert_close(found, theirs, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(norm(x[0]), theirs[0], rtol=1e-6, atol=1e-6)
 
 
 def test_contrast_norm_pulls_back_gradients():

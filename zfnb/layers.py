@@ -126,7 +126,8 @@ class ContrastNorm(nn.Module):
     Each activation is divided by ``(k + alpha * mean) ** beta``, where *mean* is the mean of the
     squares over the `size` maps around its own, at the same position. The sum over neighbouring
     maps is a product with a banded C x C matrix, which is several times faster on a CPU than
-    `torch.nn.LocalResponseNorm`'s three-dimensional average pooling, and equal to it.
+    `torch.nn.LocalResponseNorm`'s three-dimensional average pooling, and equal to it. Where no
+    gradient is asked for, the band is summed directly, which is faster still.
 
     Parameters
     ----------
@@ -152,11 +153,30 @@ class ContrastNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x` (N, C, H, W)."""
+        plain = x.is_cpu and x.dtype == torch.float32 and x.ndim == 4 and x.is_contiguous()
+        if plain and self.beta == 0.75 and not torch.is_grad_enabled():
+            return self._by_picture(x)
         scale = F.conv2d(x * x, self.band.to(x.dtype)) + self.k
         if self.beta == 0.75:  # two square roots cost a third of a general power
             root = scale.rsqrt_()
             return (x * root).mul_(root.sqrt())
         return x * scale.pow(-self.beta)
+
+    def _by_picture(self, x: Tensor) -> Tensor:
+        """The same without gradients, on a CPU: one picture at a time, so that what comes between
+        stays in the processor's cache, and the band as a sum of shifted maps."""
+        result = torch.empty_like(x)
+        for maps, out in zip(x, result, strict=True):  # (C, H, W)
+            square = maps * maps
+            scale = square.clone()
+            for up in range(1, (self.size - 1) // 2 + 1):
+                scale[:-up] += square[up:]
+            for down in range(1, self.size // 2 + 1):
+                scale[down:] += square[:-down]
+            root = scale.mul_(self.alpha / self.size).add_(self.k).rsqrt_()
+            torch.mul(maps, root, out=out)
+            out.mul_(root.sqrt_())
+        return result
 
     def pull_back(self, x: Tensor, signal: Tensor) -> Tensor:
         """Gradient of ``(forward(x) * signal).sum()`` with respect to `x`, in closed form.
