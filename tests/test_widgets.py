@@ -154,7 +154,6 @@ def test_the_still_twin_is_the_picture(slider):
     assert data["text/plain"] == "a number, drawn"
     assert metadata == {"image/png": {"alt": "a number, drawn"}}
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
-    assert panel.picture.tooltip == "a number, drawn"
 
 
 # ---------------------------------------------------------------- Fig. 2

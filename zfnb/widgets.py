@@ -90,7 +90,7 @@ class Panel(VBox):
         others: Sequence[Widget] = (),
     ):
         self.controls = controls
-        self.picture = Image(format="png", tooltip=alt, layout=Layout(max_width="100%"))
+        self.picture = Image(format="png", layout=Layout(max_width="100%"))
         self.picture.add_class("zfnb-picture")
         self.message = HTML()
         self.message.add_class("zfnb-message")
@@ -168,7 +168,14 @@ def layer_and_map(layers: dict[str, int], start: str, start_map: int) -> dict:
     if not 0 <= start_map <= last:
         raise BadInput(f"Feature map {start_map} is not in {start}; it has maps 0 to {last}.")
     layer = Dropdown(options=list(layers), value=start, description="Layer")
-    feature_map = IntSlider(start_map, 0, last, description="Feature map", continuous_update=False)
+    feature_map = IntSlider(
+        start_map,
+        0,
+        last,
+        description="Feature map",
+        style={"description_width": "initial"},  # else the label is cut off
+        continuous_update=False,
+    )
     layer.add_class("zfnb-layer")
     feature_map.add_class("zfnb-map")
 
