@@ -7,7 +7,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/installed
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 
-.PHONY: help report test lint unit nbval browser lab wheel wheel-test clean
+.PHONY: help report test lint unit nbval browser lab bench wheel wheel-test clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(firstword $(MAKEFILE_LIST)) | sort
@@ -35,6 +35,11 @@ unit: $(STAMP)
 nbval: $(STAMP)
 	$(BIN)/python tests/notebooks/quick.py build/quick
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env build/quick
+
+bench: $(STAMP)  ## speed beside other packages, some minutes on a quiet machine (ARGS="--write")
+	$(BIN)/python -m benchmarks.deconvnet --check $(ARGS)
+	$(BIN)/python -m benchmarks.contrast_norm --check $(ARGS)
+	$(BIN)/python -m benchmarks.top_activations --check $(ARGS)
 
 wheel: $(STAMP)  ## build dist/zfnb-...whl
 	rm -rf dist
