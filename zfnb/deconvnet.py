@@ -134,8 +134,6 @@ class Deconvnet:
         net = self.net
         top = net.check_layer(to or net.layer_names[-1])
         x = check_images(net, images)
-        # Pools read their maps ten times faster when the values of a position lie together.
-        x = x.contiguous(memory_format=torch.channels_last)
         activations, switches = {}, {}
         with evaluating(net):
             for name, step in net.steps(to=top):
