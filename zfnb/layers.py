@@ -74,7 +74,8 @@ def unpool(
         From `SwitchMaxPool2d.with_switches`: ``row * W + column``.
     output_size : (H, W)
         Size of the map that was pooled. It has to be given: maps of 110 x 110 and of 111 x 111
-        both pool to 55 x 55 (with ``ceil_mode``), and with the wrong W every switch below the first row points to a wrong place.
+        both pool to 55 x 55 (with ``ceil_mode``), and with the wrong W every switch below the
+        first row points to a wrong place.
     collisions : {"sum", "max", "last"}
         For windows that share a switch: add their values (the adjoint of pooling with these
         switches held fixed, which is what back-propagation does), keep the largest, or keep
