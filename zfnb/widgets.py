@@ -90,7 +90,9 @@ class Panel(VBox):
         others: Sequence[Widget] = (),
     ):
         self.controls = controls
-        self.picture = Image(format="png", layout=Layout(max_width="100%"))
+        # In its own size, unless that is too wide.
+        size = Layout(max_width="100%", align_self="flex-start")
+        self.picture = Image(format="png", layout=size)
         self.picture.add_class("zfnb-picture")
         self.message = HTML()
         self.message.add_class("zfnb-message")
@@ -167,12 +169,15 @@ def layer_and_map(layers: dict[str, int], start: str, start_map: int) -> dict:
     last = layers[start] - 1
     if not 0 <= start_map <= last:
         raise BadInput(f"Feature map {start_map} is not in {start}; it has maps 0 to {last}.")
-    layer = Dropdown(options=list(layers), value=start, description="Layer")
+    layer = Dropdown(
+        options=list(layers), value=start, description="Layer", tooltip="A layer of the network"
+    )
     feature_map = IntSlider(
         start_map,
         0,
         last,
         description="Feature map",
+        tooltip="A feature map of the layer",
         style={"description_width": "initial"},  # else the label is cut off
         continuous_update=False,
     )
@@ -229,7 +234,9 @@ class FeaturePanel(Panel):
             feature_map = int(strongest.argmax())
         layers = {name: index.maps(name) for name in index.layers}
         controls = layer_and_map(layers, layer, feature_map)
-        controls["rule"] = Dropdown(options=RULES, description="Rule")
+        controls["rule"] = Dropdown(
+            options=RULES, description="Rule", tooltip="What a ReLU does on the way down"
+        )
         controls["rule"].add_class("zfnb-rule")
         deconvnets = {rule: Deconvnet(net, rule=rule) for rule in RULES}
         pictures = Ready(net, dataset)
@@ -284,9 +291,13 @@ class TourPanel(Panel):
                 self._recordings[name] = (image, deconvnet.record(image[None]))
             return self._recordings[name]
 
-        menu = Dropdown(options=list(self.pictures), description="Picture")
+        menu = Dropdown(
+            options=list(self.pictures), description="Picture", tooltip="What the network sees"
+        )
         menu.add_class("zfnb-picture-menu")
-        own = FileUpload(accept="image/*", description="Your picture")
+        own = FileUpload(
+            accept="image/*", description="Your picture", tooltip="Add a picture file to the menu"
+        )
         own.add_class("zfnb-own")
         if feature_map is None:
             maps = recorded(menu.value)[1].activations[layer][0]
