@@ -139,7 +139,11 @@ class Notebook:
 
     def run_all(self) -> None:
         """Run all cells, to the end."""
-        self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.evaluate(
+            "() => { jupyterapp.commands.execute('notebook:run-all-cells')"
+            ".finally(() => window.allCellsRan = true); }"
+        )
+        self.page.wait_for_function("() => window.allCellsRan", timeout=3000 * SECONDS)
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
