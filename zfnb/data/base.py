@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 
-class PictureDataset(Dataset):
+class PictureDataset(Dataset, ABC):
     """A dataset of (picture, target).
 
     A subclass says what picture `i` is (`picture`), what it is called (`key`) and what would change
@@ -71,21 +72,21 @@ class PictureDataset(Dataset):
             raise IndexError(f"{self.name} has {len(self)} items; there is no item {index}.")
         return index % len(self)
 
+    @abstractmethod
     def picture(self, index: int) -> Image.Image:
         """RGB picture of one item, before the transform."""
-        raise NotImplementedError
 
+    @abstractmethod
     def key(self, index: int) -> str:
         """A name of the item that stays the same whatever else is in the dataset."""
-        raise NotImplementedError
 
     def group(self, index: int) -> int:
         """Items of one group count once in a list of the strongest: here, each is its own."""
         return self.check_index(index)
 
+    @abstractmethod
     def evidence(self, index: int) -> str:
         """What changes if the content of the item changes: its file's size, or a checksum."""
-        raise NotImplementedError
 
     def fingerprint(self) -> str:
         """Sha256 of what the dataset is: name, split, options, keys, targets and evidence.
