@@ -290,6 +290,8 @@ def test_ctrl_c_leaves_a_partial_report(tmp_path):
     write(tmp_path / "01_a.ipynb", ["open('started', 'w').close()", "import time; time.sleep(600)"])
     write(tmp_path / "02_b.ipynb", ["1"])
     code = (
+        # A program started in the background of a shell script is told to ignore Ctrl-C.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from zfnb.report import build;"
         f"r = build({str(tmp_path / 'out')!r}, notebooks={str(tmp_path)!r}, progress=False);"
         "sys.exit(r.exit_code)"
