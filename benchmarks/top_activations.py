@@ -7,6 +7,7 @@ embedded scenes, and on Caltech-101 if ``ZFNB_DATA`` says where it is.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -21,6 +22,7 @@ from zfnb.errors import MissingData
 
 BOUND = 0.85  # of the bare loop's pictures a second
 BATCH = 32
+DATASETS = ("memory", "scenes", "caltech101")  # memory: scenes as tensors, read beforehand
 
 
 def bare_loop(net: nn.Module, dataset: Dataset) -> None:
@@ -30,12 +32,23 @@ def bare_loop(net: nn.Module, dataset: Dataset) -> None:
             net(images, to="conv5")
 
 
-def some(dataset: Dataset, count: int) -> Subset:
-    """`count` items spread over a dataset."""
-    return Subset(dataset, torch.linspace(0, len(dataset) - 1, count).long().tolist())
+def datasets(net: nn.Module, names: list[str], count: int) -> Iterator[tuple[str, Dataset]]:
+    """`count` pictures of each dataset, spread over it; one that is not there is left out."""
+    for name in names:
+        try:
+            whole = zfnb.load_dataset("scenes" if name == "memory" else name)
+        except MissingData as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        some = Subset(whole, torch.linspace(0, len(whole) - 1, count).long().tolist())
+        if name == "memory":
+            tensors = inputs(net, some, range(count))
+            some = TensorDataset(tensors, torch.zeros(count, dtype=torch.long))
+        yield name, some
 
 
-def measure(what: str, net: nn.Module, dataset: Dataset, **how) -> Row:
+def measure(name: str, net: nn.Module, dataset: Dataset, **how) -> Row:
+    """The comparison on a dataset; `how` goes to `interleaved`."""
     times = interleaved(
         {
             "ours": lambda: zfnb.TopActivations.build(net, dataset, batch_size=BATCH),
@@ -45,7 +58,7 @@ def measure(what: str, net: nn.Module, dataset: Dataset, **how) -> Row:
         **how,
     )
     return compare(
-        f"{what}, {len(dataset)} pictures",
+        f"{name}, {len(dataset)} pictures",
         *(times, "ours", "peer", BOUND),
         at_most=False,
         unit="our pictures a second / theirs",
@@ -55,20 +68,14 @@ def measure(what: str, net: nn.Module, dataset: Dataset, **how) -> Row:
 def main() -> int:
     options = parser(__doc__, repeats=9)
     options.add_argument("--pictures", type=int, default=320, help="of each dataset (320)")
+    options.add_argument("--on", nargs="+", choices=DATASETS, default=list(DATASETS))
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     net = zfnb.load_model("torchvision-alexnet", weights="imagenet-trunk")
-    scenes = some(zfnb.load_dataset("scenes", "train", per_stamp=8), arguments.pictures)
-    tensors = inputs(net, scenes, range(arguments.pictures))
-    memory = TensorDataset(tensors, torch.zeros(len(tensors), dtype=torch.long))
-    how = rounds(arguments)
-    rows = [measure("tensors in memory", net, memory, **how)]
-    rows.append(measure("scenes", net, scenes, **how))
-    try:
-        photographs = some(zfnb.load_dataset("caltech101"), arguments.pictures)
-        rows.append(measure("Caltech-101", net, photographs, **how))
-    except MissingData as error:
-        print(f"Caltech-101 is left out: {error}", file=sys.stderr)
+    rows = [
+        measure(name, net, dataset, **rounds(arguments))
+        for name, dataset in datasets(net, arguments.on, arguments.pictures)
+    ]
     speed = {row.what: round(arguments.pictures / row.ours, 1) for row in rows}
     return finish("top_activations", rows, arguments, {"pictures_a_second": speed})
 
