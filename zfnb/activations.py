@@ -237,7 +237,6 @@ class TopActivations:
                 batches, desc="strongest activations", unit="batch", disable=not progress
             ):
                 x = check_images(net, images.to(next(net.parameters()).device))
-                x = x.contiguous(memory_format=torch.channels_last)  # pools are faster so
                 groups = torch.tensor([group(item) for item in items.tolist()])
                 for name in net.layer_names:
                     x = getattr(net, name)(x)
