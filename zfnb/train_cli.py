@@ -15,7 +15,7 @@ from zfnb.errors import BadInput, MissingData, UnknownName, ZfnbError
 if TYPE_CHECKING:
     from zfnb.data import PictureDataset
 
-SIZES = {"tiny-imagenet": 112}  # input in pixels where it is not the network's own 224
+SIZES = {"tiny-imagenet": 96}  # input in pixels where it is not the network's own 224
 
 
 def train(
@@ -28,10 +28,11 @@ def train(
     batch: Annotated[int | None, typer.Option(help="over all processes")] = None,
     lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
     dropout: Annotated[float | None, typer.Option(help="in layers 6 and 7")] = None,
+    cool_down: Annotated[float | None, typer.Option(help="epochs; recipe modern")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     seed: Annotated[int, typer.Option()] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    input_size: Annotated[int | None, typer.Option(help="pixels; 224, Tiny ImageNet 112")] = None,
+    input_size: Annotated[int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96")] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
     holdout: Annotated[int, typer.Option(help="pictures a class kept out, to tune on")] = 0,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
@@ -51,6 +52,7 @@ def train(
     from zfnb.training import train as run
 
     changes = {"epochs": epochs, "batch": batch, "lr": lr, "dropout": dropout}
+    changes["cool_down"] = cool_down
     chosen = replace(
         recipe_named(recipe), **{name: v for name, v in changes.items() if v is not None}
     )

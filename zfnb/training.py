@@ -73,8 +73,10 @@ from zfnb.recipes import (
     filters,
     recipe_named,
     start,
+    trapezoid,
 )
 from zfnb.weights import save_weights
+from zfnb.winograd import keep_memory, use_winograd
 
 PRECISIONS = ("float32", "bfloat16")
 FLUSH_EVERY = 50  # steps between looks at the losses: each look waits for the device
@@ -236,6 +238,9 @@ class Run:
             self.learn, self.held = hold_out(self.targets, settings.holdout)
         self.squares = self._squares(cache)
         self.net = self._network().to(device, memory_format=torch.channels_last)
+        if device.type == "cpu":
+            keep_memory()
+            use_winograd(self.net)
         self.mean: Tensor | None = None
         self.model: nn.Module = self.net
         if group.world > 1:
@@ -315,8 +320,10 @@ class Run:
         """Learning rate of the step to come."""
         if self.recipe.schedule == "plateau":
             return self.recipe.lr * self.plateau.factor
-        done = (self.global_step + 0.5) / (self.recipe.epochs * self.steps_per_epoch)
-        return self.recipe.lr * cosine(done, self.recipe.warm_up / self.recipe.epochs)
+        recipe, done = self.recipe, (self.global_step + 0.5) / self.steps_per_epoch
+        if recipe.schedule == "trapezoid":
+            return recipe.lr * trapezoid(done, recipe.epochs, recipe.warm_up, recipe.cool_down)
+        return recipe.lr * cosine(done / recipe.epochs, recipe.warm_up / recipe.epochs)
 
     def autocast(self):
         return torch.autocast(
@@ -568,9 +575,9 @@ def command(settings: Settings) -> str:
     """The command line of a run, without the places of one machine."""
     recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
     words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
-    for name in ("epochs", "batch", "lr", "dropout"):
+    for name in ("epochs", "batch", "lr", "dropout", "cool_down"):
         if getattr(recipe, name) != getattr(preset, name):
-            words.append(f"--{name} {getattr(recipe, name)}")
+            words.append(f"--{name.replace('_', '-')} {getattr(recipe, name)}")
     words.append(f"--input-size {settings.input_size}")
     if settings.width != 1:
         words.append(f"--width {settings.width}")
