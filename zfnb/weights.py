@@ -1,7 +1,8 @@
 """Where a network's weights come from: files that travel with zfnb, other packages, one's own.
 
-A zfnb weights file is a safetensors file with a state dict (float16 or float32) and, as metadata,
-what `load_model` needs to rebuild the network: its name, variant, classes and preprocessing.
+A zfnb weights file is a safetensors file with a state dict (float16, float32 or, see
+`zfnb.quantise`, fewer bits) and, as metadata, what `load_model` needs to rebuild the network: its
+name, variant, classes and preprocessing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
 from zfnb.files import replacing
 from zfnb.models import NETWORKS, Description, Network, build, describe_variant
 from zfnb.paths import embedded
+from zfnb.quantise import pack, unpack
 
 State = dict[str, Tensor]
+PACKED = "zfnb packed 1"
 # pytorchcv normalises before the pool, and its pools count a last window that overhangs.
 PYTORCHCV_VARIANT = {"norm": "before", "pools": "ceil"}
 
@@ -91,9 +94,20 @@ def downloaded(package: str, fetch: Callable):
         ) from error
 
 
+SNAPSHOTS = (1, 2, 5, 10, 15, 20)  # epochs of the ZFNet run that are kept, layers of filters only
 # (network, weights) -> a file under data/weights
 EMBEDDED: dict[tuple[str, str], str] = {
-    ("torchvision-alexnet", "imagenet-trunk"): "alexnet-imagenet-trunk.safetensors",
+    key: file
+    for key, file in {
+        ("torchvision-alexnet", "imagenet-trunk"): "alexnet-imagenet-trunk.safetensors",
+        ("zfnet", "tiny-imagenet"): "zfnet-tiny-imagenet.safetensors",
+        **{
+            ("zfnet", f"tiny-imagenet-epoch-{epoch:03d}"): f"zfnet-epoch-{epoch:03d}.safetensors"
+            for epoch in SNAPSHOTS
+        },
+        ("alexnet", "tiny-imagenet"): "alexnet-tiny-imagenet.safetensors",
+    }.items()
+    if embedded("data", "weights", file).exists()
 }
 # (network, weights) -> what fetches them through another package
 PUBLISHED: dict[tuple[str, str], Callable[[], Stored]] = {
@@ -231,6 +245,11 @@ def read_file(path: str | os.PathLike) -> Stored:
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
+    if metadata.get("format") == PACKED:
+        try:
+            state = unpack(state)
+        except BadInput as error:
+            raise BadWeights(f"{path.name} is damaged: {error}") from error
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
@@ -262,11 +281,21 @@ def read_file(path: str | os.PathLike) -> Stored:
         raise BadWeights(f"The metadata of {path.name} cannot be read ({error}).") from error
 
 
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """What a .safetensors file says of itself: network, data, recipe, epochs, commit, ..."""
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BadWeights(f"{Path(path).name} is not a readable weights file ({error}).") from error
+
+
 def save_weights(
     net: Network,
     path: str | os.PathLike,
     variant: dict | None = None,
     dtype: torch.dtype = torch.float16,
+    bits: Mapping[str, int] | None = None,
     **metadata: str,
 ) -> None:
     """Write a network's weights with what `load_model` needs to rebuild it.
@@ -280,6 +309,8 @@ def save_weights(
         the network itself does not tell.
     dtype : torch.dtype
         float16 halves the file; its error is far below that of the weights' training.
+    bits : {layer: 8 or 4}, optional
+        Layers whose weights are kept in fewer bits; `zfnb.quantise`.
     **metadata : str
         More lines for the file's metadata, e.g. ``data="tiny-imagenet"``.
 
@@ -292,8 +323,12 @@ def save_weights(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise BadInput(f"A weights file must end in .safetensors, not {path.name!r}.")
+    for layer in bits or {}:
+        net.check_layer(layer)
+    if bits:
+        metadata = {"format": PACKED, **metadata}
     state = {}
-    for key, value in net.state_dict().items():
+    for key, value in pack(net.state_dict(), bits or {}).items():
         kept = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype)
         if not torch.isfinite(kept).all():
             raise BadInput(f"{key!r} holds values that are not finite as {dtype}; not saved.")
