@@ -11,6 +11,7 @@ import typer
 
 import zfnb
 from zfnb.errors import BadInput, ZfnbError
+from zfnb.evaluate_cli import evaluate
 from zfnb.train_cli import train
 
 NETWORK, WEIGHTS = "torchvision-alexnet", "imagenet-trunk"
@@ -209,6 +210,7 @@ def project(
 
 
 app.command()(train)
+app.command()(evaluate)
 
 
 def load(network: str, weights: str):

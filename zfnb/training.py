@@ -571,6 +571,17 @@ def commit() -> dict:
         return {"commit": None, "changed": []}
 
 
+def machine(device: torch.device) -> dict[str, str]:
+    """What a number was measured on."""
+    gpu = device.type == "cuda"
+    cpu = f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    return {
+        "device": str(torch.cuda.get_device_name(device)) if gpu else cpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
 def command(settings: Settings) -> str:
     """The command line of a run, without the places of one machine."""
     recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
@@ -607,14 +618,7 @@ def describe_run(settings: Settings, run: Run) -> dict:
             "stored_size": run.squares.size,
         },
         "code": {"zfnb": zfnb.__version__, **commit()},
-        "machine": {
-            "device": str(torch.cuda.get_device_name(run.device))
-            if run.device.type == "cuda"
-            else f"CPU ({platform.machine()}), {torch.get_num_threads()} threads",
-            "processes": run.group.world,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "machine": {**machine(run.device), "processes": run.group.world},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

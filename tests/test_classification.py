@@ -1,0 +1,164 @@
+"""Table 2 on scores small enough to count by hand, and the command that fills it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import zfnb
+from zfnb import classification as table2
+from zfnb.cli import app
+from zfnb.errors import BadInput, MissingData
+from zfnb.models import build, describe_variant
+from zfnb.weights import save_weights
+
+# Four pictures, six classes. The first network is right about picture 0 alone, the second about 1.
+FIRST = torch.tensor(
+    [
+        [0.5, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [0.4, 0.3, 0.1, 0.1, 0.05, 0.05],
+        [0.1, 0.6, 0.0, 0.1, 0.1, 0.1],
+        [0.3, 0.25, 0.2, 0.15, 0.06, 0.04],
+    ]
+)
+SECOND = torch.tensor(
+    [
+        [0.2, 0.6, 0.05, 0.05, 0.05, 0.05],
+        [0.1, 0.7, 0.05, 0.05, 0.05, 0.05],
+        [0.1, 0.5, 0.1, 0.1, 0.1, 0.1],
+        [0.5, 0.1, 0.1, 0.1, 0.1, 0.1],
+    ]
+)
+TARGETS = [0, 1, 2, 5]
+
+
+def test_rows_of_a_table_by_hand():
+    scores = {"a": {1: FIRST}, "b": {1: SECOND, 10: FIRST}}
+    rows = {
+        (row.networks, row.crops): (row.top1, row.top5) for row in table2.table(scores, TARGETS)
+    }
+    assert rows[("a",), 1] == (75.0, 50.0)  # picture 2 has 0 for its class, 3 the least
+    assert rows[("b",), 10] == (75.0, 50.0)
+    assert rows[("b",), 1][0] == 75.0
+    # Means: picture 0: 0.35 and 0.35 for classes 0 and 1, a tie, which counts as wrong.
+    assert rows[("a", "b"), 1][0] == 75.0
+    assert (("a", "b"), 10) not in rows  # one of the two was not measured with ten crops
+    assert [row.name for row in table2.table(scores, TARGETS)] == ["a", "b", "b", "a + b"]
+
+
+def test_class_errors_and_confusion_by_hand():
+    errors = table2.class_errors(FIRST, TARGETS)
+    np.testing.assert_array_equal(errors[[0, 1, 2, 5]], [0, 100, 100, 100])
+    assert np.isnan(errors[[3, 4]]).all()
+    matrix = table2.confusion(FIRST, TARGETS)
+    assert matrix.sum() == 4 and matrix[0, 0] == matrix[1, 0] == matrix[2, 1] == matrix[5, 0] == 1
+
+
+def test_most_confused_adds_both_ways_and_names_the_mistaken_first():
+    matrix = np.array([[9, 1, 0], [4, 9, 2], [0, 1, 9]])
+    assert table2.most_confused(matrix) == [(1, 0, 5), (1, 2, 3)]
+    assert table2.most_confused(matrix, 1) == [(1, 0, 5)]
+    assert table2.most_confused(np.eye(3, dtype=int)) == []
+
+
+def test_hardest_are_wrong_and_surest():
+    assert table2.hardest(FIRST, TARGETS) == [2, 3, 1]  # 0.0, 0.04, 0.3 for their classes
+    assert table2.hardest(FIRST, TARGETS, 1) == [2]
+    same = torch.tensor([[0.0, 0.6, 0.4], [0.0, 1.0, 0.0]])
+    assert table2.hardest(same, [0, 0]) == [1, 0]
+
+
+def test_most_probable_by_name():
+    named = table2.most_probable(FIRST[:1], [("n", c) for c in "uvwxyz"], 1)
+    assert named == [[("u", 0.5)]]
+    assert table2.most_probable(FIRST[2:3], None, 2)[0][0][0] == "1"
+    assert len(table2.most_probable(FIRST, None, 99)[0]) == 6
+
+
+def test_the_published_table():
+    rows = {row["model"]: row for row in table2.published()}
+    assert len(rows) == 10
+    assert rows["1 convnet as in Fig. 3"]["val_top5"] == 16.5
+    assert rows["6 convnets, (a) and (b)"]["test_top5"] == 14.8
+    assert sum(row["ours"] for row in rows.values()) == 5
+    assert rows["Gunji et al. (2012)"]["val_top1"] is None
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    classes = [(f"n{i:08d}", f"thing {i}") for i in range(10)]
+    return build(describe_variant("zfnet", width=0.0625, input_size=64), 10, classes=classes)
+
+
+def test_things_that_a_network_knows():
+    classes = [("n02002724", "stork"), ("n04285008", "sports car"), ("n07747607", "orange")]
+    for dataset in (
+        zfnb.load_dataset("stamps", "all", others=True),
+        zfnb.load_dataset("scenes", "all", others=True, per_stamp=2),
+    ):
+        items, targets = table2.known_things(dataset, classes)
+        each = len(items) // (2 if dataset.name == "scenes" else 1)
+        assert each == 4 and sorted(set(targets)) == [1, 2]
+        for item, target in zip(items, targets, strict=True):
+            assert ("orange" if target == 2 else "car") in dataset.key(item)
+
+
+def test_classes_must_be_those_of_the_dataset(net):
+    stamps = zfnb.load_dataset("stamps", "test")
+    table2.check_classes(net, stamps)  # ten of each; stamps have no synsets to compare
+    other = build(describe_variant("zfnet", width=0.0625, input_size=64), 7)
+    with pytest.raises(BadInput, match="7 classes, which are not the 10"):
+        table2.check_classes(other, stamps)
+    trunk = zfnb.load_model("torchvision-alexnet", weights="imagenet-trunk")
+    with pytest.raises(BadInput, match="no classifier"):
+        table2.check_classes(trunk, stamps)
+    stamps.synsets = [synset for synset, _ in net.classes]
+    table2.check_classes(net, stamps)
+    stamps.synsets = stamps.synsets[::-1]
+    with pytest.raises(BadInput, match="not the 10 of stamps"):
+        table2.check_classes(net, stamps)
+
+
+def test_measured_rows_are_those_of_the_evaluation(net):
+    stamps = zfnb.load_dataset("stamps", "test")
+    scores = table2.measure({"net": net}, stamps, (1, 10))
+    from zfnb.evaluate import evaluate
+
+    for row in table2.table(scores, stamps.targets):
+        expected = evaluate(net, stamps, row.crops)
+        assert (row.top1, row.top5) == pytest.approx((expected[1], expected[5]))
+
+
+def test_the_command_keeps_what_it_prints(net, tmp_path):
+    weights = tmp_path / "net.safetensors"
+    save_weights(net, weights)
+    results = tmp_path / "table2.json"
+    done = CliRunner().invoke(
+        app,
+        [
+            *("evaluate", f"zfnet:{weights}", "--data", "stamps", "--split", "test"),
+            *("--crops", "1", "--limit", "20", "--results", str(results)),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    kept = table2.kept(results)
+    [row] = kept["rows"]
+    assert f"{row['top1']:.2f}" in done.output
+    assert kept["data"] == {"name": "stamps", "split": "test", "pictures": 20}
+    assert len(kept["details"][row["networks"][0]]["class_errors"]) == 10
+    assert kept["classes"][3] == ["n00000003", "thing 3"]
+    assert "--limit 20" in kept["command"]
+
+
+def test_refusals_of_the_command(net, tmp_path):
+    run = CliRunner().invoke
+    done = run(app, ["evaluate", "zfnet", "--data", "stamps", "--split", "test"])
+    assert isinstance(done.exception, BadInput) and "which weights" in str(done.exception)
+    with pytest.raises(MissingData, match="zfnb evaluate"):
+        table2.kept(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    with pytest.raises(BadInput, match="damaged"):
+        table2.kept(tmp_path / "bad.json")

@@ -1,0 +1,239 @@
+"""Table 2: errors of networks and ensembles on a dataset, and where they go wrong (Sec. 5.1).
+
+`zfnb.evaluate` says what a network makes of pictures and counts errors. Here are the rows of a
+table like the paper's: each network alone, with 1 and 10 crops, and the means of several; and what
+a table hides: which classes are taken for which, and the pictures that a network is surest and
+wrong about.
+
+Shapes: N pictures, K classes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zfnb.data import PictureDataset, all_stamps
+from zfnb.errors import BadInput, MissingData
+from zfnb.evaluate import ensemble, in_top, probabilities, top_k_errors
+from zfnb.models import Network
+from zfnb.paths import embedded
+
+Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 2.
+
+    Attributes
+    ----------
+    networks : tuple of str
+        One, or the members of an ensemble.
+    crops : int
+    top1, top5 : float
+        Errors in percent.
+    """
+
+    networks: tuple[str, ...]
+    crops: int
+    top1: float
+    top5: float
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.networks)
+
+
+def published() -> list[dict]:
+    """Table 2 as published: model, networks, val_top1, val_top5, test_top5 (percent or None), ours.
+
+    `ours` is True where the networks are the paper's own.
+    """
+    with embedded("data", "paper", "table2.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = ("val_top1", "val_top5", "test_top5")
+    return [
+        {
+            "model": row["model"],
+            "networks": int(row["networks"]) if row["networks"] else None,
+            "ours": row["ours"] == "yes",
+            **{name: float(row[name]) if row[name] else None for name in numbers},
+        }
+        for row in rows
+    ]
+
+
+def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None:
+    """A network can be measured on a dataset only if its outputs stand for the same classes.
+
+    Raises
+    ------
+    BadInput
+        If they do not, or the network has no classifier.
+    """
+    name = name or net.name
+    if net.layer_names[-1] != "fc8":
+        raise BadInput(f"{name} has no classifier: it cannot be asked for classes.")
+    ours = [synset for synset, _ in net.classes or []]
+    theirs = [synset or "" for synset in getattr(dataset, "synsets", None) or []]
+    outputs = net.shapes["fc8"][0]
+    known = all(ours) and all(theirs) and ours and theirs
+    if outputs != len(dataset.classes) or (known and ours != theirs):
+        raise BadInput(
+            f"{name} knows {outputs} classes, which are not the {len(dataset.classes)} of "
+            f"{dataset.name}; choose weights that were trained on {dataset.name}."
+        )
+
+
+def measure(
+    nets: Mapping[str, Network],
+    dataset: Dataset,
+    crops: Sequence[int] = (1, 10),
+    *,
+    progress: Callable | None = None,
+    **options,
+) -> Scores:
+    """Class probabilities of every network on every picture.
+
+    Parameters
+    ----------
+    nets : {name: Network}
+        With the dataset's classes; `check_classes`.
+    dataset : Dataset
+        Items (PIL image, target).
+    crops : sequence of {1, 10}
+    progress, **options
+        Go to `zfnb.evaluate.probabilities` (batch, workers).
+    """
+    return {
+        name: {n: probabilities(net, dataset, n, progress=progress, **options) for n in crops}
+        for name, net in nets.items()
+    }
+
+
+def table(scores: Scores, targets: Sequence[int] | Tensor) -> list[Row]:
+    """The rows of Table 2: every network, then every ensemble of two or more, fewest crops first.
+
+    Parameters
+    ----------
+    scores : of `measure`
+    targets : (N,) int
+    """
+    names = list(scores)
+    groups = [group for size in range(1, len(names) + 1) for group in combinations(names, size)]
+    rows = []
+    for group in groups:
+        for crops in sorted(set.intersection(*(set(scores[name]) for name in group))):
+            members = [scores[name][crops] for name in group]
+            errors = top_k_errors(ensemble(members), targets, (1, 5))
+            rows.append(Row(group, crops, errors[1], errors[5]))
+    return rows
+
+
+def class_errors(scores: Tensor, targets: Sequence[int] | Tensor) -> np.ndarray:
+    """Top-1 error of each class in percent: (N, K) to (K,); NaN where there is no picture."""
+    targets = torch.as_tensor(np.asarray(targets), dtype=torch.long)
+    wrong = (~in_top(scores, targets, (1,))[:, 0]).double()
+    classes = scores.shape[1]
+    count = torch.bincount(targets, minlength=classes)
+    total = torch.bincount(targets, wrong, minlength=classes)
+    return (100 * total / count).numpy()
+
+
+def confusion(scores: Tensor, targets: Sequence[int] | Tensor) -> np.ndarray:
+    """How often class i (row) is taken for class j (column): (N, K) to (K, K) counts."""
+    targets = torch.as_tensor(np.asarray(targets), dtype=torch.long)
+    classes = scores.shape[1]
+    flat = targets * classes + scores.argmax(1)
+    return torch.bincount(flat, minlength=classes**2).view(classes, classes).numpy()
+
+
+def most_confused(matrix: np.ndarray, count: int = 10) -> list[tuple[int, int, int]]:
+    """The pairs of classes that are mixed up most: (class, taken for, how often), both ways added.
+
+    `class` is the one that is mistaken more often of the two.
+    """
+    both = np.triu(matrix + matrix.T, 1)
+    order = np.argsort(-both, axis=None, kind="stable")[:count]
+    pairs = []
+    for i, j in zip(*np.unravel_index(order, both.shape), strict=True):
+        if both[i, j]:
+            first, second = (i, j) if matrix[i, j] >= matrix[j, i] else (j, i)
+            pairs.append((int(first), int(second), int(both[i, j])))
+    return pairs
+
+
+def hardest(scores: Tensor, targets: Sequence[int] | Tensor, count: int = 9) -> list[int]:
+    """Pictures that a network is surest and wrong about: the least probability of the true class
+    first, and of equals the greatest of a wrong one."""
+    targets = torch.as_tensor(np.asarray(targets), dtype=torch.long)
+    own = scores.gather(1, targets[:, None])[:, 0].double()
+    top = scores.amax(1).double()
+    wrong = scores.argmax(1) != targets
+    order = sorted(wrong.nonzero()[:, 0].tolist(), key=lambda i: (own[i].item(), -top[i].item()))
+    return order[:count]
+
+
+def most_probable(
+    scores: Tensor, classes: Sequence[tuple[str, str]] | None, count: int = 5
+) -> list[list[tuple[str, float]]]:
+    """For each picture the names and probabilities of its most probable classes: (N, K) rows."""
+    values, places = scores.topk(min(count, scores.shape[1]), 1)
+    names = [name for _, name in classes] if classes else list(map(str, range(scores.shape[1])))
+    return [
+        [(names[place], float(value)) for value, place in zip(row, at, strict=True)]
+        for row, at in zip(values.tolist(), places.tolist(), strict=True)
+    ]
+
+
+def known_things(
+    dataset: PictureDataset, classes: Sequence[tuple[str, str]]
+) -> tuple[list[int], list[int]]:
+    """Which stamps or scenes show a thing that a network knows: items, and their classes in it.
+
+    Parameters
+    ----------
+    dataset : Stamps or Scenes
+    classes : list of (synset, name)
+        Of the network.
+    """
+    place = {synset: target for target, (synset, _) in enumerate(classes) if synset}
+    stamps = all_stamps()
+    keys = (dataset.key(i).partition("#")[0] for i in range(len(dataset)))  # a scene's stamp
+    found = [(i, stamps[key].synset) for i, key in enumerate(keys)]
+    known = [(i, place[synset]) for i, synset in found if synset in place]
+    return [i for i, _ in known], [target for _, target in known]
+
+
+def kept(path: Path | None = None) -> dict:
+    """What `zfnb evaluate --results` measured and kept: ``data/results/table2.json``.
+
+    Returns
+    -------
+    dict
+        command, code, data, machine, classes ([synset, name], in order), rows (networks, crops,
+        top1, top5 in percent), and for each network ``details``: class_errors (percent) and
+        confused ([class, taken for, how often]).
+
+    Raises
+    ------
+    MissingData
+        If nothing was kept yet.
+    """
+    path = path or embedded("data", "results", "table2.json")
+    if not path.exists():
+        raise MissingData(f"There is no {path.name} yet: `zfnb evaluate ... --results` makes it.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path.name} is damaged ({error}); make it again.") from error

@@ -1,0 +1,107 @@
+"""The command `zfnb evaluate`: errors of networks and their ensembles on a dataset (Table 2)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zfnb.errors import BadInput
+
+CONFUSED = 40  # pairs of classes that are kept
+
+
+def evaluate(
+    networks: Annotated[
+        list[str], typer.Argument(help="NETWORK:WEIGHTS, e.g. zfnet:tiny-imagenet; several too")
+    ],
+    data: Annotated[str, typer.Option(help="dataset: tiny-imagenet, imagenet, ...")],
+    split: Annotated[str, typer.Option(help="train, val or test")] = "val",
+    root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
+    crops: Annotated[list[int] | None, typer.Option(help="1, 10, or both (two options)")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="only so many pictures, drawn with seed 0", min=1)
+    ] = None,
+    batch: Annotated[int, typer.Option(help="pictures at a time", min=1)] = 100,
+    workers: Annotated[int, typer.Option(help="processes that read pictures", min=0)] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
+    results: Annotated[Path | None, typer.Option(help="keep the numbers in this JSON file")] = None,
+) -> None:
+    """Measure top-1 and top-5 errors, of each network alone and of their ensembles."""
+    import numpy as np
+    from torch.utils.data import Subset
+    from tqdm import tqdm
+
+    import zfnb
+    from zfnb import classification as table2
+    from zfnb.cli import load, show_table
+    from zfnb.training import choose_device, commit, machine, write_json
+
+    for text in networks:
+        if ":" not in text:
+            raise BadInput(f"Say which weights: {text}:tiny-imagenet, say, or {text}:FILE.")
+    dataset = zfnb.load_dataset(data, split, root)
+    chosen = choose_device(device)
+    nets = {}
+    for text in networks:
+        name, _, weights = text.partition(":")
+        nets[text] = load(name, weights).to(chosen)
+        table2.check_classes(nets[text], dataset, text)
+    items = np.arange(len(dataset))
+    if limit is not None and limit < len(items):
+        items = np.sort(np.random.default_rng(0).choice(items, limit, replace=False))
+    targets = np.asarray(dataset.targets)[items]
+    began = time.perf_counter()
+    scores = table2.measure(
+        nets,
+        Subset(dataset, items.tolist()),
+        crops or [1, 10],
+        batch=batch,
+        workers=workers,
+        progress=tqdm,
+    )
+    seconds = time.perf_counter() - began
+    rows = table2.table(scores, targets)
+    show_table(
+        ("networks", "crops", "top-1 error %", "top-5 error %"),
+        [(row.name, str(row.crops), f"{row.top1:.2f}", f"{row.top5:.2f}") for row in rows],
+        right=(1, 2, 3),
+    )
+    if results is None:
+        return
+    details = {}
+    for name, by_crops in scores.items():
+        single = by_crops[min(by_crops)]
+        details[name] = {
+            "class_errors": [round(e, 2) for e in table2.class_errors(single, targets).tolist()],
+            "confused": table2.most_confused(table2.confusion(single, targets), CONFUSED),
+        }
+    words = ["zfnb evaluate", *networks, f"--data {data}"]
+    words += [f"--split {split}"] if split != "val" else []
+    words += [f"--crops {n}" for n in crops or []]
+    words += [f"--limit {limit}"] if limit is not None else []
+    first = next(iter(nets.values()))
+    content = {
+        "command": " ".join(words),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "code": {"zfnb": zfnb.__version__, **commit()},
+        "data": {"name": data, "split": split, "pictures": len(items)},
+        "machine": machine(chosen),
+        "seconds": round(seconds, 1),
+        "classes": first.classes,
+        "rows": [
+            {
+                "networks": row.networks,
+                "crops": row.crops,
+                "top1": round(row.top1, 4),
+                "top5": round(row.top5, 4),
+            }
+            for row in rows
+        ],
+        "details": details,
+    }
+    results.parent.mkdir(parents=True, exist_ok=True)
+    write_json(results, content)
+    typer.echo(f"{results}")
