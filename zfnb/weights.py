@@ -95,19 +95,21 @@ def downloaded(package: str, fetch: Callable):
 
 
 SNAPSHOTS = (1, 2, 5, 10, 15, 20)  # epochs of the ZFNet run that are kept, layers of filters only
-# (network, weights) -> a file under data/weights
-EMBEDDED: dict[tuple[str, str], str] = {
-    key: file
-    for key, file in {
-        ("torchvision-alexnet", "imagenet-trunk"): "alexnet-imagenet-trunk.safetensors",
-        ("zfnet", "tiny-imagenet"): "zfnet-tiny-imagenet.safetensors",
+_TRUNK, _HEAD = "alexnet-imagenet-trunk.safetensors", "alexnet-tiny-imagenet-head.safetensors"
+# (network, weights) -> files under data/weights that together are the network
+EMBEDDED: dict[tuple[str, str], tuple[str, ...]] = {
+    key: files
+    for key, files in {
+        ("torchvision-alexnet", "imagenet-trunk"): (_TRUNK,),
+        ("torchvision-alexnet", "imagenet-trunk+tiny-imagenet"): (_TRUNK, _HEAD),
+        ("zfnet", "tiny-imagenet"): ("zfnet-tiny-imagenet.safetensors",),
         **{
-            ("zfnet", f"tiny-imagenet-epoch-{epoch:03d}"): f"zfnet-epoch-{epoch:03d}.safetensors"
+            ("zfnet", f"tiny-imagenet-epoch-{epoch:03d}"): (f"zfnet-epoch-{epoch:03d}.safetensors",)
             for epoch in SNAPSHOTS
         },
-        ("alexnet", "tiny-imagenet"): "alexnet-tiny-imagenet.safetensors",
+        ("alexnet", "tiny-imagenet"): ("alexnet-tiny-imagenet.safetensors",),
     }.items()
-    if embedded("data", "weights", file).exists()
+    if all(embedded("data", "weights", file).exists() for file in files)
 }
 # (network, weights) -> what fetches them through another package
 PUBLISHED: dict[tuple[str, str], Callable[[], Stored]] = {
@@ -131,7 +133,10 @@ def load_weights(name: str, weights: str | os.PathLike, num_classes: int, varian
         )
     key = (name, str(weights))
     if key in EMBEDDED:
-        stored = replace(read_file(embedded("data", "weights", EMBEDDED[key])), source=key[1])
+        parts = [read_file(embedded("data", "weights", file)) for file in EMBEDDED[key]]
+        state = {name: value for part in parts for name, value in part.state.items()}
+        # A head comes last and knows the classes; a trunk comes first and knows the pictures.
+        stored = replace(parts[0], state=state, source=key[1], classes=parts[-1].classes)
     elif key in PUBLISHED:
         stored = PUBLISHED[key]()
     else:
@@ -160,9 +165,10 @@ def fill(name: str, stored: Stored, num_classes: int, variant: dict) -> Network:
                 f"{variant[key]!r}; leave {key} out, or choose other weights."
             )
     description = describe_variant(name, **{**stored.variant, **variant})
-    fully_connected = any(key.startswith("fc") for key in stored.state)
-    if not fully_connected:  # a trunk: the layers of maps alone
+    if not any(key.startswith("fc") for key in stored.state):  # the layers of maps alone
         description = replace(description, fc=None)
+    elif description.fc and not any(f"fc{n}.linear.weight" in stored.state for n in description.fc):
+        description = replace(description, fc={})  # a classifier right on the layers of maps
     outputs = stored.state.get("fc8.linear.bias")
     held = None if outputs is None else outputs.numel()
     check_classes(stored, num_classes, held)
