@@ -237,3 +237,20 @@ def kept(path: Path | None = None) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"{path.name} is damaged ({error}); make it again.") from error
+
+
+def kept_rows(content: dict, whole: str | None = None) -> list[Row]:
+    """The rows of `kept`'s table; with `whole`, only those of that network alone."""
+    rows = [
+        Row(tuple(row["networks"]), row["crops"], row["top1"], row["top5"])
+        for row in content["rows"]
+    ]
+    return [row for row in rows if whole is None or row.networks == (whole,)]
+
+
+def row_of(rows: Sequence[Row], *networks: str, crops: int = 1) -> Row | None:
+    """The row of these networks, in any order; None where there is none."""
+    for row in rows:
+        if sorted(row.networks) == sorted(networks) and row.crops == crops:
+            return row
+    return None
