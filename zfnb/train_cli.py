@@ -32,6 +32,9 @@ def train(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     seed: Annotated[int, typer.Option()] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    branch_of: Annotated[
+        Path | None, typer.Option(help="start where this run stands, with other --epochs")
+    ] = None,
     input_size: Annotated[int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96")] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
     holdout: Annotated[int, typer.Option(help="pictures a class kept out, to tune on")] = 0,
@@ -41,6 +44,7 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="use torch.compile")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write its curves")] = False,
     checkpoint_every: Annotated[int, typer.Option(help="steps")] = 200,
 ) -> None:
     """Train a network on a dataset (Sec. 3.1); interrupt it at will, go on with --resume."""
@@ -75,10 +79,12 @@ def train(
         *open_sets(data, root),
         out or Path("runs") / network,
         resume=resume,
+        branch_of=branch_of,
         cache=None if no_cache else cache or cache_root() / "pictures",
         device=device,
         workers=workers,
         compiled=compile,
+        tensorboard=tensorboard,
         checkpoint_every=checkpoint_every,
     )
     for name, value in result.items() if os.environ.get("RANK", "0") == "0" else ():

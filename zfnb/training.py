@@ -54,7 +54,8 @@ from zfnb.batches import (
     stored_size,
     training_inputs,
 )
-from zfnb.errors import BadInput, UnknownName
+from zfnb.branch import branch
+from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import in_top, probabilities
 from zfnb.files import replacing
 from zfnb.models import (
@@ -260,6 +261,7 @@ class Run:
         self.waiting: list[tuple[dict, Tensor]] = []  # steps whose loss is still on the device
         self.seconds = 0.0  # of this epoch, over all of the run's lives
         self.log = folder / "log.jsonl"
+        self.writer = None  # of TensorBoard, if asked for
 
     def _squares(self, cache: Path | None) -> Squares:
         size = stored_size(self.settings.data, self.settings.input_size)
@@ -397,6 +399,10 @@ class Run:
         if self.group.rank == 0:
             with checkpoints.saving(self.log), self.log.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
+        for line in lines if self.writer else ():
+            for name, value in line.items():
+                if isinstance(value, float):
+                    self.writer.add_scalar(f"{line['kind']}/{name}", value, self.global_step)
 
     def fit(self, checkpoint_every: int, on_step: Callable | None, on_epoch: Callable | None):
         """Train from where the run stands to its end."""
@@ -544,6 +550,18 @@ class Run:
         return True
 
 
+def tensorboard_writer(folder: Path, step: int):
+    """A writer of curves; what an earlier life of the run wrote after `step` is dropped."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingData(
+            "The curves for TensorBoard need its package: pip install tensorboard, or leave out "
+            "--tensorboard; log.jsonl has the same numbers."
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+
 def class_names(dataset: Dataset) -> list[tuple[str, str]]:
     """(synset, name) of each class, in the order of the targets; no synset is ""."""
     names = list(dataset.classes)
@@ -665,10 +683,12 @@ def train(
     folder: str | os.PathLike,
     *,
     resume: bool = False,
+    branch_of: str | os.PathLike | None = None,
     cache: str | os.PathLike | None = None,
     device: str | None = None,
     workers: int = 0,
     compiled: bool = False,
+    tensorboard: bool = False,
     checkpoint_every: int = 200,
     progress: bool = True,
     on_step: Callable[[Run], None] | None = None,
@@ -688,6 +708,9 @@ def train(
         Of the run; see the top of this file.
     resume : bool
         Go on from the newest good checkpoint in `folder`, if there is one.
+    branch_of : path, optional
+        Start from where another run stands that differs in its number of epochs only;
+        `zfnb.branch`.
     cache : path, optional
         Folder for the decoded pictures; `zfnb.batches.cached`. None: decode in every epoch, by
         `workers` processes.
@@ -697,6 +720,8 @@ def train(
         Processes that read pictures.
     compiled : bool
         Use `torch.compile`.
+    tensorboard : bool
+        Write curves for TensorBoard as well, if that package is installed.
     checkpoint_every : int
         Steps between checkpoints; there is one after each epoch as well.
     progress : bool
@@ -746,8 +771,15 @@ def train(
             facts = {**before, "continued": [*before.get("continued", []), facts["started"]]}
             if not run.restore():
                 run.log.unlink(missing_ok=True)
+        elif branch_of is not None:
+            if group.rank == 0:
+                facts["branch"] = branch(Path(branch_of), folder, settings, run.steps_per_epoch)
+            group.wait()
+            run.restore()
         if group.rank == 0:
             write_json(folder / "run.json", facts)
+            if tensorboard:
+                run.writer = tensorboard_writer(folder, run.global_step)
         run.fit(checkpoint_every, on_step, on_epoch)
         result = {"epochs": run.epoch, **(run.held_out_errors() if len(run.held) else {})}
         result |= finish(run, val_set)
