@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from zfnb import filters
+from zfnb import aliasing, filters
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput
 from zfnb.filters import Answers
@@ -129,13 +129,13 @@ def test_measures_do_not_depend_on_scale_or_place(noise_filters):
     wide = torch.zeros(20, 3, 11, 11, dtype=torch.float64)
     moved = wide.clone()
     wide[:, :, :7, :7], moved[:, :, 4:, 3:10] = weight, weight
-    spectrum = filters.natural_spectrum()
+    spectrum = aliasing.natural_spectrum()
     for measure in (
         filters.band_shares,
         filters.peak_frequency,
         filters.colour_share,
         filters.nearest_likeness,
-        lambda w: filters.aliased_share(w, 4, spectrum),
+        lambda w: aliasing.aliased_share(w, 4, spectrum),
     ):
         expected = measure(weight)
         for other in (wide, moved, 30 * weight, -weight):
@@ -171,7 +171,7 @@ def test_filters_of_zeros_have_no_shares():
         values = measure(weight)
         assert np.isnan(values[0]).all() and not np.isnan(values[1]).any()
     assert filters.peak_bands(weight)["low"] == 1
-    assert np.isnan(filters.aliased_share(weight, 2, filters.natural_spectrum(channels=1)))[0]
+    assert np.isnan(aliasing.aliased_share(weight, 2, aliasing.natural_spectrum(channels=1)))[0]
 
 
 # ---------------------------------------------------------------- dead and dominating
@@ -305,7 +305,7 @@ def test_a_grating_is_aliased_above_nyquist(stride, down, right, share):
     x = torch.fft.fft2(wave)[0]
     spectrum = torch.einsum("cyx,dyx->cdyx", x, x.conj())
     filter_ = gabor(7, 0.2, 0.3) + 0.1
-    assert filters.aliased_share(filter_, stride, spectrum)[0] == pytest.approx(share, abs=1e-9)
+    assert aliasing.aliased_share(filter_, stride, spectrum)[0] == pytest.approx(share, abs=1e-9)
 
 
 def test_the_aliased_share_is_that_of_the_dense_response():
@@ -313,8 +313,8 @@ def test_the_aliased_share_is_that_of_the_dense_response():
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(3, 2, 20, 20, generator=generator).double().cumsum(2).cumsum(3)
     weight = torch.randn(4, 2, 5, 5, generator=generator).double()
-    ours = filters.aliased_share(weight, 4, filters.picture_spectrum(images))
-    x = filters.faded(images)
+    ours = aliasing.aliased_share(weight, 4, aliasing.picture_spectrum(images))
+    x = aliasing.faded(images)
     around = torch.nn.functional.pad(x, (0, 4, 0, 4), mode="circular")
     energy = torch.fft.fft2(torch.nn.functional.conv2d(around, weight)).abs().square().sum(0)
     frequency = torch.fft.fftfreq(20).abs()
@@ -326,7 +326,7 @@ def test_the_aliased_share_is_that_of_the_dense_response():
 
 def moved_and_compared(weight: torch.Tensor, images: torch.Tensor, stride: int) -> np.ndarray:
     """`shift_error`, slowly: move the picture by pixels and run the strided layer on it."""
-    x, taps = filters.faded(images), weight.shape[-1] - 1
+    x, taps = aliasing.faded(images), weight.shape[-1] - 1
     shifts = [(a, b) for a in range(stride) for b in range(stride)]
     maps = {}
     for a, b in shifts:
@@ -351,9 +351,9 @@ def test_shift_error_is_what_moving_the_picture_shows_and_twice_the_share(stride
     generator = torch.Generator().manual_seed(4)
     images = torch.randn(2, 3, side, side, generator=generator).double()
     weight = torch.randn(3, 3, 5, 5, generator=generator).double()
-    error = filters.shift_error(weight, images, stride)
+    error = aliasing.shift_error(weight, images, stride)
     assert np.allclose(error, moved_and_compared(weight, images, stride), atol=1e-9)
-    share = filters.aliased_share(weight, stride, filters.picture_spectrum(images))
+    share = aliasing.aliased_share(weight, stride, aliasing.picture_spectrum(images))
     assert np.allclose(error, 2 * share, atol=1e-9)
     assert (error.max() < 1e-9) == (stride == 1)
 
@@ -361,13 +361,13 @@ def test_shift_error_is_what_moving_the_picture_shows_and_twice_the_share(stride
 def test_a_map_holds_a_coarse_wave_and_takes_a_fine_one_for_another():
     for frequency, seen_as in ((5, 5), (6, 6), (7, 12 - 7), (13, 13 - 12), (23, 24 - 23)):
         wave, other = (grating(48, 0, n / 48)[0] for n in (frequency, seen_as))
-        response = filters.respond(spot(1, 0, 0)[0], wave, stride=4)
+        response = aliasing.respond(spot(1, 0, 0)[0], wave, stride=4)
         assert torch.allclose(response.dense, wave[0])
         assert torch.equal(response.kept, response.dense[::4, ::4])
         assert torch.allclose(response.held[::4, ::4], response.kept)
         assert torch.allclose(response.held, other[0], atol=1e-9)
     filter_, image = gabor(5, 0.2)[0], torch.randn(1, 12, 12).double()
-    response = filters.respond(filter_, image, stride=1)
+    response = aliasing.respond(filter_, image, stride=1)
     around = torch.nn.functional.pad(image[None], (0, 4, 0, 4), mode="circular")
     assert torch.allclose(response.dense, torch.nn.functional.conv2d(around, filter_[None])[0, 0])
     assert torch.allclose(response.held, response.dense)
@@ -377,8 +377,8 @@ def test_energy_beyond_is_that_of_the_fine_waves():
     x = torch.cat([torch.fft.fft2(grating(48, 0, n / 48)[0]) for n in (4, 20)])
     for channels, share in ((x, 0.5), (x * torch.tensor([3.0, 1.0])[:, None, None], 0.1)):
         spectrum = torch.einsum("cyx,dyx->cdyx", channels, channels.conj())
-        assert filters.energy_beyond(spectrum, 1 / 3) == pytest.approx(share)
-    assert filters.energy_beyond(spectrum, 0.5) == 0
+        assert aliasing.energy_beyond(spectrum, 1 / 3) == pytest.approx(share)
+    assert aliasing.energy_beyond(spectrum, 0.5) == 0
 
 
 def test_sampled_inputs_are_spread_over_the_dataset(small_zfnet):
@@ -389,9 +389,9 @@ def test_sampled_inputs_are_spread_over_the_dataset(small_zfnet):
 
 
 def test_a_smoother_filter_and_a_smaller_stride_alias_less():
-    spectrum = filters.natural_spectrum(channels=1)
+    spectrum = aliasing.natural_spectrum(channels=1)
     share = {
-        (size, stride): filters.aliased_share(gabor(size, 0.0), stride, spectrum)[0]
+        (size, stride): aliasing.aliased_share(gabor(size, 0.0), stride, spectrum)[0]
         for size in (7, 15)
         for stride in (1, 2, 4)
     }
@@ -400,14 +400,14 @@ def test_a_smoother_filter_and_a_smaller_stride_alias_less():
 
 
 def test_natural_spectrum_by_hand():
-    spectrum = filters.natural_spectrum(24, channels=3, correlation=0.5, limit=1 / 3)
+    spectrum = aliasing.natural_spectrum(24, channels=3, correlation=0.5, limit=1 / 3)
     assert spectrum.shape == (3, 3, 24, 24)
     assert spectrum[0, 0, 0, 0] == 0
     assert spectrum[0, 0, 0, 1] / spectrum[0, 0, 0, 3] == pytest.approx(9)
     assert spectrum[0, 1, 2, 3] / spectrum[2, 2, 2, 3] == pytest.approx(0.5)
     assert spectrum[0, 0, 0, 8] != 0 and spectrum[0, 0, 0, 9] == 0
     # Grey pictures excite no colour filter.
-    grey = filters.natural_spectrum(24, correlation=1.0)
+    grey = aliasing.natural_spectrum(24, correlation=1.0)
     opponent = spot().expand(1, 3, 7, 7) * torch.tensor([1.0, -1.0, 0.0])[:, None, None]
     total = torch.einsum(
         "cdyx,cyx,dyx->", grey, *(torch.fft.fft2(opponent[0].to(torch.complex128), s=(24, 24)),) * 2
@@ -417,12 +417,12 @@ def test_natural_spectrum_by_hand():
 
 def test_picture_spectrum_leaves_out_the_mean_and_keeps_correlations():
     image = grating(32, 0.25, 0.0).repeat(1, 2, 1, 1) * torch.tensor([1.0, -2.0])[:, None, None]
-    spectrum = filters.picture_spectrum(image + 5)
+    spectrum = aliasing.picture_spectrum(image + 5)
     at = spectrum[:, :, 8, 0].real
     assert torch.allclose(at / at[0, 0], torch.tensor([[1.0, -2], [-2, 4]]).double())
     energy = spectrum[0, 0].real
     assert energy[7:10, -1:].sum() + energy[7:10, :2].sum() > 0.45 * energy.sum()  # half: f and -f
-    assert filters.picture_spectrum(torch.full((1, 2, 8, 8), 3.0)).abs().max() < 1e-9
+    assert aliasing.picture_spectrum(torch.full((1, 2, 8, 8), 3.0)).abs().max() < 1e-9
 
 
 # ---------------------------------------------------------------- projections
@@ -430,36 +430,36 @@ def test_picture_spectrum_leaves_out_the_mean_and_keeps_correlations():
 
 def test_projections_finer_than_the_maps():
     coarse, fine = grating(48, 0.05, 0), grating(48, 0.05, 0.2)
-    shares = filters.projected_finer(torch.cat((coarse, fine)), stride=4)
+    shares = aliasing.projected_finer(torch.cat((coarse, fine)), stride=4)
     assert shares[0] < 0.1 and shares[1] > 0.9
-    assert (filters.projected_finer(torch.cat((coarse, fine)), stride=1) == 0).all()
+    assert (aliasing.projected_finer(torch.cat((coarse, fine)), stride=1) == 0).all()
     with_border = fine.clone()
     with_border[..., :5, :] = torch.nan
     zeroed = with_border.nan_to_num()
-    assert filters.projected_finer(with_border, 2) == filters.projected_finer(zeroed, 2)
-    assert np.isnan(filters.projected_finer(torch.zeros(1, 3, 9, 9), 2))[0]
+    assert aliasing.projected_finer(with_border, 2) == aliasing.projected_finer(zeroed, 2)
+    assert np.isnan(aliasing.projected_finer(torch.zeros(1, 3, 9, 9), 2))[0]
 
 
 @pytest.mark.parametrize("stride", [2, 4])
 def test_a_grid_stands_out_at_its_own_stride(stride):
     smooth = torch.randn(20, 3, 48, 48, generator=torch.Generator().manual_seed(3)).double()
-    plain = filters.grid_energy(smooth, stride).excess
+    plain = aliasing.grid_energy(smooth, stride).excess
     assert plain == pytest.approx(1, abs=0.15)  # noise has no grid
     blocks = torch.zeros(48, 48, dtype=torch.float64)
     blocks[::stride, ::stride] = 3.0
-    assert filters.grid_energy(smooth + blocks, stride).excess > 2
-    assert filters.grid_energy(7 * smooth, stride).excess == pytest.approx(plain)
+    assert aliasing.grid_energy(smooth + blocks, stride).excess > 2
+    assert aliasing.grid_energy(7 * smooth, stride).excess == pytest.approx(plain)
     empty = torch.zeros(1, 3, 48, 48)
-    assert filters.grid_energy(torch.cat((smooth, empty)), stride).excess == pytest.approx(plain)
-    assert math.isnan(filters.grid_energy(empty, stride).excess)
+    assert aliasing.grid_energy(torch.cat((smooth, empty)), stride).excess == pytest.approx(plain)
+    assert math.isnan(aliasing.grid_energy(empty, stride).excess)
 
 
 def test_the_grid_s_share_is_what_is_near_its_points():
     # Waves at 1/4 and at 1/8, energies 1 and 4, in one channel each.
     waves = torch.cat((grating(48, 0.25, 0)[0], 2 * grating(48, 0.125, 0.0)[0]))[None]
-    assert filters.grid_energy(waves, 4).share == pytest.approx(0.2, abs=0.01)
-    assert filters.grid_energy(waves, 8).share == pytest.approx(1, abs=0.01)
-    assert filters.grid_energy(waves, 2).share < 0.01
+    assert aliasing.grid_energy(waves, 4).share == pytest.approx(0.2, abs=0.01)
+    assert aliasing.grid_energy(waves, 8).share == pytest.approx(1, abs=0.01)
+    assert aliasing.grid_energy(waves, 2).share < 0.01
 
 
 def test_filters_without_their_mean_give_nothing_for_one_colour(noise_filters):
@@ -477,7 +477,7 @@ def test_an_upsampled_map_leaves_a_grid_that_a_matched_filter_takes_out():
     holes = torch.ones(1, 1, 3, 3, dtype=torch.float64)
     up = torch.nn.functional.conv_transpose2d
     clean, blocky = (up(maps, taps, stride=4)[..., 4:44, 4:44] for taps in (even, holes))
-    assert filters.grid_energy(clean, 4).excess < 1.5 < 3 < filters.grid_energy(blocky, 4).excess
+    assert aliasing.grid_energy(clean, 4).excess < 1.5 < 3 < aliasing.grid_energy(blocky, 4).excess
 
 
 # ---------------------------------------------------------------- errors
@@ -485,7 +485,7 @@ def test_an_upsampled_map_leaves_a_grid_that_a_matched_filter_takes_out():
 
 def test_bad_input_is_named(small_zfnet, noise):
     weight = torch.ones(2, 3, 5, 5)
-    spectrum = filters.natural_spectrum(24)
+    spectrum = aliasing.natural_spectrum(24)
     for call, words in (
         (lambda: filters.power_spectrum(weight[0]), "must be a tensor"),
         (lambda: filters.power_spectrum(weight.numpy()), "must be a tensor"),
@@ -501,18 +501,18 @@ def test_bad_input_is_named(small_zfnet, noise):
         (lambda: filters.map_answers(small_zfnet, noise(1, 64)), "at least two"),
         (lambda: filters.map_answers(small_zfnet, noise(2, 32)), "64"),
         (lambda: filters.sample_inputs(small_zfnet, [], 3), "At least one picture"),
-        (lambda: filters.energy_beyond(spectrum, 0.7), "limit"),
-        (lambda: filters.respond(weight[0], torch.ones(3, 9, 9), 2), "multiple"),
-        (lambda: filters.respond(weight[0], torch.ones(3, 8, 8), 0), "stride"),
-        (lambda: filters.natural_spectrum(correlation=2), "correlation"),
-        (lambda: filters.natural_spectrum(limit=1), "limit"),
-        (lambda: filters.picture_spectrum(torch.ones(1, 3, 8, 9)), "Pictures"),
-        (lambda: filters.aliased_share(weight[:, :1], 2, spectrum), "1 channels"),
-        (lambda: filters.aliased_share(weight, 0, spectrum), "stride"),
-        (lambda: filters.aliased_share(weight, 1.5, spectrum), "stride"),
-        (lambda: filters.shift_error(weight, torch.ones(1, 3, 9, 9), 2), "multiple"),
-        (lambda: filters.grid_energy(torch.ones(1, 3, 9, 9), 1), "at least 2"),
-        (lambda: filters.grid_energy(torch.ones(1, 3, 23, 23), 4), "too small"),
+        (lambda: aliasing.energy_beyond(spectrum, 0.7), "limit"),
+        (lambda: aliasing.respond(weight[0], torch.ones(3, 9, 9), 2), "multiple"),
+        (lambda: aliasing.respond(weight[0], torch.ones(3, 8, 8), 0), "stride"),
+        (lambda: aliasing.natural_spectrum(correlation=2), "correlation"),
+        (lambda: aliasing.natural_spectrum(limit=1), "limit"),
+        (lambda: aliasing.picture_spectrum(torch.ones(1, 3, 8, 9)), "Pictures"),
+        (lambda: aliasing.aliased_share(weight[:, :1], 2, spectrum), "1 channels"),
+        (lambda: aliasing.aliased_share(weight, 0, spectrum), "stride"),
+        (lambda: aliasing.aliased_share(weight, 1.5, spectrum), "stride"),
+        (lambda: aliasing.shift_error(weight, torch.ones(1, 3, 9, 9), 2), "multiple"),
+        (lambda: aliasing.grid_energy(torch.ones(1, 3, 9, 9), 1), "at least 2"),
+        (lambda: aliasing.grid_energy(torch.ones(1, 3, 23, 23), 4), "too small"),
     ):
         with pytest.raises(BadInput, match=words):
             call()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.collections import PathCollection
 
-from zfnb import filters
+from zfnb import aliasing, filters
 from zfnb import plots_filters as plots
 from zfnb.activations import Record
 from zfnb.errors import BadInput
@@ -116,9 +116,9 @@ def test_responses_draw_one_row_a_network(nets):
     net = nets["ours"]
     weight, stride = filters.first_filters(net)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    shown = filters.most_excited(weight[0], images, stride)
+    shown = aliasing.most_excited(weight[0], images, stride)
     energies = [
-        filters.respond(weight[0], x, 2).dense.square().sum() for x in filters.faded(images)
+        aliasing.respond(weight[0], x, 2).dense.square().sum() for x in aliasing.faded(images)
     ]
     assert torch.equal(shown[0], images[int(np.argmax(energies))])
     figure = plots.responses({"ours": shown}, nets)

@@ -10,9 +10,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from zfnb.aliasing import Response
 from zfnb.errors import BadInput
 from zfnb.feature_sheets import FeatureSheet
-from zfnb.filters import BANDS, Response, first_filters
+from zfnb.filters import BANDS, first_filters
 from zfnb.models import Network
 from zfnb.plots import GREY, Display, grid, input_picture, sheet_grids, titled
 
