@@ -1,0 +1,501 @@
+"""Table 3: runs that are killed, fail or are done; the table and what is concluded from it."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+import zfnb
+from zfnb import model_size, table3
+from zfnb.architecture import outline, variants
+from zfnb.errors import BadInput, UnknownName
+from zfnb.model_size import measured_part, plan, train_rows, training_errors
+from zfnb.models import build, describe_variant
+
+NAMES = [row["network"] for row in variants()]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small lose time by sharing work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Stripes:
+    """Three classes that differ in the direction of their stripes and their colour."""
+
+    name = "stripes"
+    classes = ("rows", "columns", "neither")
+
+    def __init__(self, count: int = 24, first: int = 0):
+        self.targets = [i % 3 for i in range(count)]
+        self.first = first
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        target = self.targets[index]
+        pixels = np.random.default_rng(self.first + index).integers(0, 90, (70, 66, 3))
+        if target == 0:
+            pixels[::8, :, 0] += 160
+        elif target == 1:
+            pixels[:, ::8, 1] += 160
+        return Image.fromarray(pixels.astype(np.uint8)), target
+
+
+SMALL = {"epochs": 2, "batch": 8, "width": 0.03, "lr": 0.01}
+
+
+def small_plan(networks=("alexnet", "alexnet-no3467"), seeds=1, **changes):
+    return plan("stripes", networks, seeds, **{**SMALL, **changes})
+
+
+def go(runs, out, results=None, **options):
+    options = {"device": "cpu", "progress": False, "pictures": 10, **options}
+    return train_rows(runs, Stripes(), Stripes(9, first=100), out, results, **options)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two rows of two seeds, and the file of them."""
+    out = tmp_path_factory.mktemp("table3")
+    content = go(small_plan(seeds=2), out, out / "table3.json", command="as a test")
+    return out, content
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_has_positions_at_64_pixels(name):
+    """As described, and in fact: a picture goes through it to the classes."""
+    net = outline(name, 200, input_size=64, width=0.5)
+    assert all(min(shape[1:]) >= 1 for shape in net.shapes.values() if len(shape) == 3)
+    small = build(describe_variant(name, input_size=64, width=0.03), 5)
+    with torch.inference_mode():
+        assert small(torch.randn(2, 3, 64, 64)).shape == (2, 5)
+
+
+def test_the_plan():
+    """All rows from seed 0 first; then those that matter from the other seeds."""
+    runs = plan("tiny-imagenet", seeds=3)
+    assert [run.network for run in runs[:12]] == NAMES
+    assert [run.seed for run in runs] == [0] * 12 + [1] * 7 + [2] * 7
+    assert {run.network for run in runs[12:]} == set(model_size.RESTED_ON)
+    first = runs[0]
+    assert (first.width, first.input_size, first.recipe.epochs) == (0.5, 64, 15)
+    assert first.recipe.name == "modern" and first.recipe.cool_down == 7
+    assert [(r.network, r.seed) for r in plan("x", ["zfnet-fc2048"])] == [
+        ("zfnet-fc2048", 0),
+        ("zfnet-fc2048", 1),
+    ]
+    assert plan("x", ["zfnet"], 1, epochs=4)[0].recipe.cool_down == 2
+
+
+@pytest.mark.parametrize(
+    ("networks", "changes", "message"),
+    [
+        (["alexnet-no34x"], {}, r"Did you mean 'alexnet-no34'"),
+        (["torchvision-alexnet"], {}, "row of Table 3"),
+        (None, {"seeds": 0}, "seeds must be"),
+        (None, {"epochs": 0}, "epochs must be"),
+        (None, {"input_size": 32}, "larger input_size"),
+        (None, {"width": 0}, "width must be"),
+    ],
+)
+def test_a_bad_plan(networks, changes, message):
+    with pytest.raises(BadInput, match=message):
+        plan("stripes", networks, **changes)
+
+
+def test_rows(done):
+    """What is written is what the saved network does; the runs describe themselves."""
+    out, content = done
+    assert [(row["network"], row["seed"]) for row in content["rows"]] == [
+        ("alexnet", 0),
+        ("alexnet", 1),
+        ("alexnet-no3467", 0),
+        ("alexnet-no3467", 1),
+    ]
+    assert content["failed"] == []
+    assert json.loads((out / "table3.json").read_text())["rows"] == content["rows"]
+    assert content["data"]["training_pictures"] == 24
+    assert content["settings"]["width"] == 0.03
+    assert content["command"] == "as a test"
+    row = content["rows"][0]
+    net = zfnb.load_model("alexnet", out / "alexnet-seed0" / "alexnet.safetensors")
+    assert row["parameters"] == sum(p.numel() for p in net.parameters())
+    data, right = Stripes(9, first=100), 0
+    with torch.inference_mode():
+        for i in range(9):
+            right += int(net(zfnb.preprocess(data[i][0], net)[None]).argmax()) == data.targets[i]
+    assert row["val_top1"] == pytest.approx(100 * (1 - right / 9), abs=1e-3)
+    assert (
+        "zfnb train alexnet --data stripes" in row["command"] and "--width 0.03" in row["command"]
+    )
+    assert str(out) not in json.dumps(content)  # no place of one machine
+    assert not (out / "alexnet-seed0" / "checkpoints").exists()
+    assert row != {**content["rows"][1], "seed": 0}  # another seed, another run
+
+
+def test_training_errors_by_hand():
+    """Central crops without distortion, a fixed part of the training pictures."""
+    torch.manual_seed(0)
+    net = build(describe_variant("alexnet-no3467", input_size=64, width=0.05), 3)
+    data = Stripes(30)
+    part = measured_part(30, 12)
+    assert part == measured_part(30, 12) == sorted(set(part)) and len(part) == 12
+    assert measured_part(5, 12) == [0, 1, 2, 3, 4]
+    wrong = 0
+    for i in part:
+        with torch.inference_mode():
+            guess = net(zfnb.preprocess(data[i][0], net)[None]).argmax()
+        wrong += int(guess) != data.targets[i]
+    assert training_errors(net, data, 12)[1] == pytest.approx(100 * wrong / 12)
+
+
+def test_done_runs_are_skipped(done, monkeypatch):
+    out, content = done
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(model_size, "train", never)
+    again = go(small_plan(seeds=2), out)
+    assert again["rows"] == content["rows"]
+    with pytest.raises(AssertionError):
+        go(small_plan(seeds=3), out)
+
+
+class Killed(Exception):
+    """Stands for the power going off."""
+
+
+def test_a_killed_table_goes_on(done, tmp_path):
+    """Killed in the second row: the first one is kept in the file, the second goes on midway, and
+    all is as if nothing had happened."""
+    _, content = done
+    results, steps = tmp_path / "table3.json", []
+
+    def on_step(run):
+        steps.append(run.settings.network)
+        if len(steps) == 6 + 4:  # six steps a row, three an epoch
+            raise Killed
+
+    with pytest.raises(Killed):
+        go(small_plan(), tmp_path / "out", results, on_step=on_step)
+    kept = json.loads(results.read_text())
+    assert [row["network"] for row in kept["rows"]] == ["alexnet"]
+    steps.clear()
+    go(small_plan(), tmp_path / "out", results, on_step=lambda run: steps.append(run.global_step))
+    assert steps == [4, 5, 6]  # the second row's second epoch
+    ours, theirs = (
+        [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in found["rows"]
+            if row["seed"] == 0
+        ]
+        for found in (json.loads(results.read_text()), content)
+    )
+    assert ours == theirs
+
+
+def test_killed_between_training_and_measuring(done, tmp_path, monkeypatch):
+    _, content = done
+    monkeypatch.setattr(model_size, "training_errors", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        go(small_plan(["alexnet"]), tmp_path)
+    monkeypatch.undo()
+    steps = []
+    rows = go(small_plan(["alexnet"]), tmp_path, on_step=steps.append)["rows"]
+    assert not steps
+    assert {**rows[0], "seconds": 0} == {**content["rows"][0], "seconds": 0}
+
+
+def test_a_diverged_row_is_noted_and_the_others_go_on(tmp_path, monkeypatch):
+    real, broken = model_size.train, {"alexnet": 1}
+
+    def train(settings, *sets, **options):
+        if broken.get(settings.network):
+            raise BadInput(f"The loss is nan at step 7 in {sets[-1]}: training has diverged.")
+        return real(settings, *sets, **options)
+
+    monkeypatch.setattr(model_size, "train", train)
+    seen = []
+    out, results = tmp_path / "out", tmp_path / "t.json"
+    content = go(small_plan(), out, results, on_row=seen.append)
+    assert [row["network"] for row in content["rows"]] == ["alexnet-no3467"]
+    assert [row["network"] for row in seen] == ["alexnet", "alexnet-no3467"]
+    [failed] = json.loads(results.read_text())["failed"]
+    assert failed["network"] == "alexnet" and "diverged" in failed["error"]
+    assert str(tmp_path) not in failed["error"]
+    table = table3.table3(results)
+    assert "diverged" in table.loc["alexnet", "error"]
+    assert table3.in_text(table).loc["alexnet", "ours, val top-1"] == "failed"
+    broken.clear()  # say, after a repair: the failed row alone is tried again
+    seen.clear()
+    content = go(small_plan(), out, results, on_row=seen.append)
+    assert [row["network"] for row in seen] == ["alexnet"]
+    assert content["failed"] == [] and len(content["rows"]) == 2
+
+
+def test_a_loss_that_really_diverges(tmp_path):
+    content = go(small_plan(["alexnet-no3467"], lr=1e30), tmp_path)
+    assert content["rows"] == []
+    assert "diverged" in content["failed"][0]["error"]
+
+
+def test_a_full_disk_stops_all(tmp_path, monkeypatch):
+    from zfnb import checkpoints
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(checkpoints.CannotSave, match="the disk is full"):
+        go(small_plan(), tmp_path)
+    assert not (tmp_path / "alexnet-no3467-seed0").exists()
+
+
+def test_other_settings_are_refused_before_training(done):
+    out, _ = done
+    with pytest.raises(BadInput, match=r"recipe.epochs = 2, not 3"):
+        go(small_plan(["zfnet", "alexnet"], epochs=3), out)
+    assert not (out / "zfnet-seed0").exists()
+
+
+def test_other_rows_are_not_written_over(done, tmp_path):
+    out, _ = done
+    results = tmp_path / "table3.json"
+    results.write_text((out / "table3.json").read_text())
+    with pytest.raises(BadInput, match=r"4 rows that are not in .*--results"):
+        go(small_plan(["alexnet"]), tmp_path / "new", results)
+    assert len(json.loads(results.read_text())["rows"]) == 4
+
+
+def test_rows_of_other_settings_are_not_mixed(done, tmp_path):
+    go(small_plan(["alexnet"]), tmp_path)
+    with pytest.raises(BadInput, match="other settings or data"):
+        go(small_plan(["zfnet"], lr=0.02), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"pictures": 0}, "pictures must be"), ({"device": "gpu"}, "device")]
+)
+def test_bad_options(tmp_path, options, message):
+    with pytest.raises(BadInput, match=message):
+        go(small_plan(), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_validation_pictures(tmp_path):
+    for none in (None, Stripes(0)):
+        with pytest.raises(BadInput, match="validation pictures"):
+            train_rows(small_plan(), Stripes(), none, tmp_path, progress=False)
+
+
+# The table
+
+
+def measured(errors: dict[str, list[tuple[float, float, float]]], failed=()) -> dict:
+    rows = [
+        {
+            "network": name,
+            "seed": seed,
+            **dict(zip(table3.ERRORS, values, strict=True)),
+            "parameters": 10,
+            "seconds": 60.0,
+        }
+        for name, runs in errors.items()
+        for seed, values in enumerate(runs)
+    ]
+    return {"rows": rows, "failed": list(failed)}
+
+
+def as_published(shift: float = 10.0) -> dict:
+    """A table that is the paper's own, but for a constant."""
+    return measured(
+        {row["network"]: [tuple(row[k] + shift for k in table3.ERRORS)] * 2 for row in variants()}
+    )
+
+
+def test_missing_rows_are_said_to_be_missing(tmp_path):
+    """No file, or a part of one: the paper's values are all there, ours are NaN."""
+    empty = table3.table3(tmp_path / "nothing.json")
+    assert list(empty.index) == NAMES
+    assert empty["val_top1"].isna().all() and (empty["seeds"] == 0).all()
+    assert empty.loc["alexnet-no3467", "paper_val_top1"] == 71.3
+    text = table3.in_text(empty)
+    assert (text["ours, val top-1"] == table3.NOT_YET).all()
+    assert table3.rank_correlation(empty) is None
+    assert table3.gaps(empty)["ours"].isna().all()
+    assert all(
+        c.ours is None and c.agrees is None for c in table3.conclusions({"rows": [], "failed": []})
+    )
+
+    part = measured({"alexnet": [(50, 60, 30), (52, 63, 31)], "alexnet-no67": [(55, 66, 35)]})
+    table = table3.table3(part)
+    assert table.loc["alexnet", "val_top1"] == 61.5
+    assert table.loc["alexnet", "val_top1_spread"] == pytest.approx(math.sqrt(4.5))
+    assert math.isnan(table.loc["alexnet-no67", "val_top1_spread"])
+    text = table3.in_text(table)
+    assert text.loc["alexnet", "ours, val top-1"] == "61.5 ± 2.1"
+    assert text.loc["alexnet-no67", "ours, train top-1"] == "55.0"
+    assert text.loc["zfnet", "ours, train top-1"] == table3.NOT_YET
+    found = {c.what: c for c in table3.conclusions(part)}
+    one = found["Removing layers 6, 7 costs only a little"]
+    assert one.ours == pytest.approx(4.5) and one.paper == pytest.approx(4.3)
+    assert one.spread == pytest.approx(math.sqrt(4.5 * (1 / 2 + 1)))
+    assert one.agrees is True
+    assert sum(c.ours is not None for c in found.values()) == 1
+
+
+def test_the_papers_own_table_agrees_with_the_paper():
+    content = as_published()
+    table = table3.table3(content)
+    for name in table3.ERRORS:
+        assert table3.rank_correlation(table, name) == pytest.approx(1)
+        assert table3.seed_spread(content, name) == pytest.approx(0)
+    for c in table3.conclusions(content):
+        # sums of rows with weights that do not add up to 0 would feel the constant
+        assert c.ours == pytest.approx(c.paper) and c.agrees is True
+    assert np.allclose(table3.gaps(table)["ours"], table3.gaps(table)["paper"])
+
+
+def test_the_papers_differences():
+    """As its text has them (Sec. 5.1)."""
+    paper = [round(c.paper, 1) for c in table3.conclusions({"rows": [], "failed": []})]
+    assert paper == [25.9, 26.5, 21.6, 4.3, 4.9, 0.9, 11.1, 0.4, 8.8, 0.8]
+
+
+def test_a_reversed_table_disagrees():
+    flat = measured(
+        {row["network"]: [tuple(100 - row[k] for k in table3.ERRORS)] * 2 for row in variants()}
+    )
+    assert table3.rank_correlation(table3.table3(flat)) == pytest.approx(-1)
+    verdicts = [c.agrees for c in table3.conclusions(flat)]
+    assert verdicts == [False] * 3 + [True] * 2 + [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("expected", "ours", "spread", "want"),
+    [
+        ("more", 3.0, 1.0, True),
+        ("more", 1.5, 1.0, "within chance"),
+        ("more", -1.5, 1.0, "within chance"),
+        ("more", -3.0, 1.0, False),
+        ("more", 0.1, None, True),
+        ("more", -0.1, None, False),
+        ("little", 5.9, 1.0, True),
+        ("little", 6.1, 1.0, False),
+        ("little", -9.0, 1.0, True),
+        ("not less", -1.9, 1.0, True),
+        ("not less", -2.1, 1.0, False),
+    ],
+)
+def test_verdicts(expected, ours, spread, want):
+    assert table3.verdict(expected, 4.0, ours, spread) == want
+
+
+def test_the_spread_over_seeds_is_pooled():
+    """By hand: rows with 2 and 3 seeds, and one that says nothing."""
+    content = measured(
+        {
+            "alexnet": [(1, 1, 1), (3, 1, 1)],
+            "zfnet": [(4, 1, 1), (5, 1, 1), (9, 1, 1)],
+            "zfnetb": [(90, 1, 1)],
+        }
+    )
+    assert table3.seed_spread(content, "train_top1") == pytest.approx(math.sqrt((2 + 14) / 3))
+    assert table3.seed_spread(measured({"zfnet": [(4, 1, 1)]}), "train_top1") is None
+
+
+def test_rank_correlation_by_hand():
+    """Paper: alexnet 40.5, no34 45.4, no67 44.8, no3467 71.3. Two neighbours swapped of four."""
+    content = measured(
+        {
+            "alexnet": [(0, 50, 0)],
+            "alexnet-no34": [(0, 60, 0)],
+            "alexnet-no67": [(0, 61, 0)],
+            "alexnet-no3467": [(0, 70, 0)],
+        }
+    )
+    table = table3.table3(content)
+    assert table3.rank_correlation(table) == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert table3.rank_correlation(table, "train_top1") is None  # all alike: no order
+    with pytest.raises(UnknownName, match="val_top1"):
+        table3.rank_correlation(table, "error")
+
+
+def test_a_damaged_file(tmp_path):
+    path = tmp_path / "table3.json"
+    for text in ('{"rows": [', "[]", '{"rows": []}', '{"rows": 1, "failed": []}'):
+        path.write_text(text)
+        with pytest.raises(BadInput, match=r"table3\.json is damaged"):
+            table3.table3(path)
+
+
+def test_what_travels_with_the_package():
+    """Whatever has been measured so far can be read, and is of Table 3's networks."""
+    content = table3.kept()
+    assert {row["network"] for row in content["rows"]} <= set(NAMES)
+    table = table3.table3()
+    assert isinstance(table, pd.DataFrame) and len(table) == 12
+    for name in table3.ERRORS:
+        assert table[name].dropna().between(0, 100).all()
+
+
+def test_the_reduced_scale_in_numbers():
+    note = table3.size_note()
+    assert note["paper"] == pytest.approx((256 * 36 * 4096 + 4096 + 4096**2 + 4096) / 62_357_608)
+    assert note["values"] == 128
+
+
+# The command
+
+
+def call(*words):
+    app = typer.Typer()
+    app.command()(model_size.model_size)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_command(tmp_path):
+    """On folders of pictures, from the command line to the file."""
+    for split, count in (("train", 8), ("val", 2)):
+        data = Stripes(3 * count, first=0 if split == "train" else 50)
+        for i in range(len(data)):
+            picture, target = data[i]
+            folder = tmp_path / "pictures" / split / data.classes[target]
+            folder.mkdir(parents=True, exist_ok=True)
+            picture.save(folder / f"{i}.png")
+    words = ["--data", tmp_path / "pictures", "--out", tmp_path / "runs", "--cache", tmp_path]
+    words += ["--results", tmp_path / "t.json", "--epochs", 1, "--batch", 8, "--width", 0.03]
+    words += ["--device", "cpu", "--only", "alexnet-no3467,zfnet", "--seeds", 1, "--threads", 1]
+    done = call(*words)
+    assert done.exit_code == 0, done.exception
+    assert "zfnet, seed 0: train" in done.output
+    content = json.loads((tmp_path / "t.json").read_text())
+    assert [row["network"] for row in content["rows"]] == ["alexnet-no3467", "zfnet"]
+    assert "--only alexnet-no3467 --only zfnet" in content["command"]
+    assert call(*words, "--only", "zfnt").exception.args[0].startswith("Unknown row of Table 3")
+    assert isinstance(call(*words, "--threads", 0).exception, BadInput)
+
+
+def test_a_mistake_is_one_sentence():
+    words = [sys.executable, "-m", "zfnb.model_size", "--data", "stamps", "--only", "zfnt"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("zfnb.model_size: Unknown row of Table 3 'zfnt'. Did you mean")
+    assert "Traceback" not in done.stderr
