@@ -20,9 +20,10 @@ from torch.nn import Conv2d
 
 from benchmarks.timing import compare, finish, interleaved, parser, rounds
 from zfnb.batches import CachedSquares, training_inputs
+from zfnb.memory import keep_memory
 from zfnb.models import build, describe_variant
 from zfnb.recipes import recipe_named
-from zfnb.winograd import WinogradConv2d, keep_memory, use_winograd
+from zfnb.winograd import WinogradConv2d, use_winograd
 
 SIZE, BATCH, CLASSES = 96, 128, 200
 BOUNDS = {"zfnet": 1.2, "alexnet": 1.2}  # times as fast
@@ -32,7 +33,7 @@ TOLERANCE = 1e-4
 ALONE = """
 import statistics, sys, time, torch
 from benchmarks.training import Step
-from zfnb.winograd import keep_memory
+from zfnb.memory import keep_memory
 torch.set_num_threads(int(sys.argv[1]))
 if sys.argv[2] == "keep":
     keep_memory()

@@ -11,7 +11,7 @@ import pytest
 from tests.test_training import run, settings
 from zfnb.errors import BadInput, MissingData
 from zfnb.recipes import trapezoid
-from zfnb.training import read_log
+from zfnb.runs import read_log
 
 
 class Enough(Exception):

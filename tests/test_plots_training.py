@@ -16,7 +16,8 @@ from zfnb import filter_scales, plots_model_size, plots_training, table3, widget
 from zfnb.errors import BadInput
 from zfnb.filter_scales import signal_sizes, sizes_at_start, watch, with_and_without_clipping
 from zfnb.recipes import filter_rms, filters, recipe_named
-from zfnb.training import Settings, read_log, train
+from zfnb.runs import read_log
+from zfnb.training import Settings, train
 
 PAPER, MODERN = recipe_named("paper"), recipe_named("modern")
 

@@ -24,8 +24,10 @@ from zfnb import checkpoints
 from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import build, describe_variant
+from zfnb.processes import choose_device
 from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, recipe_named, start
-from zfnb.training import Settings, choose_device, read_log, snapshot_epochs, train
+from zfnb.runs import read_log
+from zfnb.training import Settings, snapshot_epochs, train
 
 
 @pytest.fixture(autouse=True, scope="module")

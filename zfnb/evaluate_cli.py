@@ -37,7 +37,8 @@ def evaluate(
     import zfnb
     from zfnb import classification as table2
     from zfnb.cli import load, show_table
-    from zfnb.training import choose_device, commit, machine, write_json
+    from zfnb.processes import choose_device
+    from zfnb.runs import commit, machine, write_json
 
     for text in networks:
         if ":" not in text:

@@ -32,20 +32,12 @@ from zfnb.batches import seeded
 from zfnb.errors import BadInput, UnknownName, ZfnbError
 from zfnb.evaluate import probabilities, top_k_errors
 from zfnb.paths import embedded
+from zfnb.processes import choose_device
 from zfnb.recipes import recipe_named
+from zfnb.runs import check_same, commit, machine, read_json, read_log, write_json
+from zfnb.runs import command as train_command
 from zfnb.table3 import kept
-from zfnb.training import (
-    Settings,
-    check_same,
-    choose_device,
-    commit,
-    machine,
-    read_json,
-    read_log,
-    train,
-    write_json,
-)
-from zfnb.training import command as train_command
+from zfnb.training import Settings, train
 
 # The rows on which the paper's conclusions rest; the others are trained from one seed.
 RESTED_ON = (

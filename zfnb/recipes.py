@@ -16,8 +16,8 @@ from zfnb.batches import Augmentation
 from zfnb.errors import UnknownName
 from zfnb.models import NETWORKS, Network, build, initialise
 
-PAPER_RMS = 0.1  # Sec. 3.1: "a fixed radius of 1e-1", for inputs in about [-128, 128]
-PAPER_SCALE = 0.01  # Sec. 3.1: "all weights are initialized to 1e-2"
+PAPER_RMS = 0.1  # Sec. 3.1, for inputs in about [-128, 128]
+PAPER_SCALE = 0.01  # Sec. 3.1: of all weights at the start
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,8 @@ def filter_rms(weight: Tensor) -> Tensor:
 def clip_filters(net: nn.Module, std, radius: float = PAPER_RMS) -> int:
     """Feature scale clipping: bring each filter of too large an RMS back to the radius.
 
-    Sec. 3.1: "we renormalize each filter in the convolutional layers whose RMS value exceeds a
-    fixed radius of 1e-1 to this fixed radius. This is crucial, especially in the first layer of the
-    model, where the input images are roughly in the [-128,128] range." A filter of layer 1
+    Sec. 3.1: after each step every filter whose RMS exceeds 0.1 is scaled back to it, which matters
+    most in layer 1, whose inputs lie in about [-128, 128]. A filter of layer 1
     on inputs k times smaller has to be k times larger to do the same, and so has its radius;
     otherwise clipping would never bind, or always.
 

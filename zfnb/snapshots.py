@@ -16,7 +16,7 @@ import numpy as np
 from zfnb.errors import BadInput, BadWeights, MissingData
 from zfnb.models import Network
 from zfnb.paths import embedded
-from zfnb.training import read_json, read_log
+from zfnb.runs import read_json, read_log
 from zfnb.weights import EMBEDDED, fill, read_file, read_metadata
 
 Nets = Mapping[int, Network]

@@ -16,22 +16,17 @@ by (seed, epoch, step), so a run that was killed goes on as if nothing had happe
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -57,7 +52,7 @@ from zfnb.batches import (
 from zfnb.branch import branch
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import in_top, probabilities
-from zfnb.files import replacing
+from zfnb.memory import keep_memory
 from zfnb.models import (
     Network,
     build,
@@ -65,6 +60,7 @@ from zfnb.models import (
     evaluating,
     imagenet_preprocessing,
 )
+from zfnb.processes import Processes, choose_device, processes
 from zfnb.recipes import (
     Plateau,
     Recipe,
@@ -72,12 +68,12 @@ from zfnb.recipes import (
     cosine,
     filter_rms,
     filters,
-    recipe_named,
     start,
     trapezoid,
 )
+from zfnb.runs import check_same, command, commit, machine, read_json, write_json
 from zfnb.weights import save_weights
-from zfnb.winograd import keep_memory, use_winograd
+from zfnb.winograd import use_winograd
 
 PRECISIONS = ("float32", "bfloat16")
 FLUSH_EVERY = 50  # steps between looks at the losses: each look waits for the device
@@ -132,62 +128,6 @@ class Settings:
         """What `load_model` needs to rebuild the network."""
         variant = {"input_size": self.input_size}
         return variant if self.width == 1 else {**variant, "width": self.width}
-
-
-@dataclass(frozen=True)
-class Processes:
-    """The processes that train together: `torchrun` starts them, or there is only this one."""
-
-    rank: int = 0
-    world: int = 1
-
-    def part(self, count: int) -> slice:
-        """This process's share of a batch."""
-        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
-
-    def total(self, numbers: Tensor) -> Tensor:
-        """Sum over all processes."""
-        if self.world > 1:
-            dist.all_reduce(numbers)
-        return numbers
-
-    def wait(self) -> None:
-        if self.world > 1:
-            dist.barrier()
-
-
-@contextmanager
-def processes(device: torch.device):
-    """Join the processes that `torchrun` started; leave them at the end."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    if world == 1:
-        yield Processes()
-        return
-    ours = not dist.is_initialized()
-    if ours:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
-    finally:
-        if ours:
-            dist.destroy_process_group()
-
-
-def choose_device(name: str | None = None) -> torch.device:
-    """The device asked for; else this process's GPU, else the CPU."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UnknownName.of("device", name, ["cpu", "cuda", "cuda:0", "mps"]) from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise BadInput("There is no GPU that PyTorch can use here; choose the device cpu.")
-        if device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    return device
 
 
 def snapshot_epochs(epochs: int) -> set[int]:
@@ -571,49 +511,6 @@ def class_names(dataset: Dataset) -> list[tuple[str, str]]:
     return [(synset or "", str(name)) for synset, name in zip(synsets, names, strict=True)]
 
 
-@functools.cache
-def commit() -> dict:
-    """The commit that this code is of, and which of its files have been changed since."""
-
-    def git(*words: str) -> str:
-        folder = Path(zfnb.__file__).parent
-        done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20
-        )
-        return done.stdout.rstrip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return {"commit": git("rev-parse", "HEAD"), "changed": changed.splitlines()}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "changed": []}
-
-
-def machine(device: torch.device) -> dict[str, str]:
-    """What a number was measured on."""
-    gpu = device.type == "cuda"
-    cpu = f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
-    return {
-        "device": str(torch.cuda.get_device_name(device)) if gpu else cpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def command(settings: Settings) -> str:
-    """The command line of a run, without the places of one machine."""
-    recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
-    words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
-    for name in ("epochs", "batch", "lr", "dropout", "cool_down"):
-        if getattr(recipe, name) != getattr(preset, name):
-            words.append(f"--{name.replace('_', '-')} {getattr(recipe, name)}")
-    words.append(f"--input-size {settings.input_size}")
-    if settings.width != 1:
-        words.append(f"--width {settings.width}")
-    words += [f"--precision {settings.precision}", f"--seed {settings.seed}"]
-    return " ".join([*words, f"--holdout {settings.holdout}"])
-
-
 def sampled(run: Run) -> str:
     """SHA-256 of all targets and of 64 training pictures: is this the data of that run?"""
     digest = hashlib.sha256(run.targets.numpy().tobytes())
@@ -639,41 +536,6 @@ def describe_run(settings: Settings, run: Run) -> dict:
         "machine": {**machine(run.device), "processes": run.group.world},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def check_same(old: dict, new: dict, folder: Path) -> None:
-    """A run may only be continued with the settings and the data that it was started with."""
-
-    def flat(value: dict, before: str = "") -> dict:
-        items: dict = {}
-        for key, inner in value.items():
-            nested = isinstance(inner, dict)
-            items |= flat(inner, f"{before}{key}.") if nested else {before + key: inner}
-        return items
-
-    new = json.loads(json.dumps(new))  # tuples become lists, as in the file
-    for part in ("settings", "data"):
-        before, now = flat(old.get(part, {})), flat(new[part])
-        for key in now:
-            if before.get(key) != now[key]:
-                raise BadInput(
-                    f"The run in {folder} was started with {key} = {before.get(key)!r}, not "
-                    f"{now[key]!r}; continue with the same, or choose another --out."
-                )
-
-
-def write_json(path: Path, value: object) -> None:
-    with checkpoints.saving(path), replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read ({error}); start again in another folder."
-        ) from error
 
 
 def train(
@@ -810,23 +672,3 @@ def finish(run: Run, val_set: Dataset | None) -> dict:
         counts += in_top(scores, targets).sum(0).to(counts)
     top1, top5 = (100 * (1 - run.group.total(counts) / len(val_set))).tolist()
     return {"val_pictures": len(val_set), "val_error": top1, "val_error5": top5}
-
-
-def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
-    """The log of a run, finished or not, for its curves: {"step": lines, "epoch": lines}.
-
-    A line of "step" has epoch, step, lr and loss; one of "epoch" has epoch, lr, train_loss,
-    train_error, held_error and held_error5 (percent, with held-out pictures only), filter_rms
-    (smallest and largest of each convolution layer), seconds and pictures_per_second.
-    """
-    path = Path(folder) / "log.jsonl"
-    if not path.is_file():
-        raise BadInput(f"There is no run in {folder}: it has no log.jsonl.")
-    found: dict[str, list[dict]] = {"step": [], "epoch": []}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # the last line of a run that was killed while it wrote
-        found[line.pop("kind")].append(line)
-    return found

@@ -20,7 +20,6 @@ a side, p = m + r - 1 points a side.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 
 import numpy as np
@@ -187,18 +186,3 @@ def use_winograd(net: nn.Module) -> nn.Module:
         if worth_it(module):
             module.__class__ = WinogradConv2d
     return net
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library can be told so (glibc).
-
-    Each step frees gigabytes and asks for them again. By default they go back to the system, which
-    then clears each page anew: two fifths of the time of a step.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return
-    one_arena, no_maps, trim_above, grow_by = (-8, 1), (-4, 0), (-1, 2**31 - 1), (-2, 2**29)
-    for option, value in (one_arena, no_maps, trim_above, grow_by):
-        mallopt(option, value)

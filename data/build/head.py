@@ -23,9 +23,11 @@ from zfnb.errors import ZfnbError
 from zfnb.evaluate import top_k_errors
 from zfnb.paths import embedded
 from zfnb.quantise import pack
-from zfnb.training import class_names, commit, machine, write_json
+from zfnb.runs import commit, machine, write_json
+from zfnb.training import class_names
 from zfnb.weights import PACKED
-from zfnb.winograd import keep_memory, use_winograd
+from zfnb.memory import keep_memory
+from zfnb.winograd import use_winograd
 
 LAYER = "pool5"
 HELD = 10

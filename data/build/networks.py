@@ -25,7 +25,7 @@ import zfnb
 from zfnb.errors import ZfnbError
 from zfnb.models import Network, build
 from zfnb.paths import embedded
-from zfnb.training import read_json, read_log, write_json
+from zfnb.runs import read_json, read_log, write_json
 from zfnb.weights import SNAPSHOTS, read_metadata, save_weights
 
 THIN = 20  # one of so many steps is kept in the curves

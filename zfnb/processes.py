@@ -1,0 +1,69 @@
+"""Several processes that train one network together (`torchrun` starts them), and their devices."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from zfnb.errors import BadInput, UnknownName
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together: `torchrun` starts them, or there is only this one."""
+
+    rank: int = 0
+    world: int = 1
+
+    def part(self, count: int) -> slice:
+        """This process's share of a batch."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
+    def total(self, numbers: Tensor) -> Tensor:
+        """Sum over all processes."""
+        if self.world > 1:
+            dist.all_reduce(numbers)
+        return numbers
+
+    def wait(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: torch.device):
+    """Join the processes that `torchrun` started; leave them at the end."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        yield Processes()
+        return
+    ours = not dist.is_initialized()
+    if ours:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device asked for; else this process's GPU, else the CPU."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UnknownName.of("device", name, ["cpu", "cuda", "cuda:0", "mps"]) from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise BadInput("There is no GPU that PyTorch can use here; choose the device cpu.")
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    return device

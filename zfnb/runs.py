@@ -1,0 +1,120 @@
+"""What the folder of a training run says of it: how it was started, on what, and its log."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import zfnb
+from zfnb import checkpoints
+from zfnb.errors import BadInput
+from zfnb.files import replacing
+from zfnb.recipes import recipe_named
+
+if TYPE_CHECKING:
+    from zfnb.training import Settings
+
+
+@functools.cache
+def commit() -> dict:
+    """The commit that this code is of, and which of its files have been changed since."""
+
+    def git(*words: str) -> str:
+        folder = Path(zfnb.__file__).parent
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20
+        )
+        return done.stdout.rstrip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed.splitlines()}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "changed": []}
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """What a number was measured on."""
+    gpu = device.type == "cuda"
+    cpu = f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    return {
+        "device": str(torch.cuda.get_device_name(device)) if gpu else cpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def command(settings: Settings) -> str:
+    """The command line of a run, without the places of one machine."""
+    recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
+    words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
+    for name in ("epochs", "batch", "lr", "dropout", "cool_down"):
+        if getattr(recipe, name) != getattr(preset, name):
+            words.append(f"--{name.replace('_', '-')} {getattr(recipe, name)}")
+    words.append(f"--input-size {settings.input_size}")
+    if settings.width != 1:
+        words.append(f"--width {settings.width}")
+    words += [f"--precision {settings.precision}", f"--seed {settings.seed}"]
+    return " ".join([*words, f"--holdout {settings.holdout}"])
+
+
+def check_same(old: dict, new: dict, folder: Path) -> None:
+    """A run may only be continued with the settings and the data that it was started with."""
+
+    def flat(value: dict, before: str = "") -> dict:
+        items: dict = {}
+        for key, inner in value.items():
+            nested = isinstance(inner, dict)
+            items |= flat(inner, f"{before}{key}.") if nested else {before + key: inner}
+        return items
+
+    new = json.loads(json.dumps(new))  # tuples become lists, as in the file
+    for part in ("settings", "data"):
+        before, now = flat(old.get(part, {})), flat(new[part])
+        for key in now:
+            if before.get(key) != now[key]:
+                raise BadInput(
+                    f"The run in {folder} was started with {key} = {before.get(key)!r}, not "
+                    f"{now[key]!r}; continue with the same, or choose another --out."
+                )
+
+
+def write_json(path: Path, value: object) -> None:
+    with checkpoints.saving(path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{path} cannot be read ({error}); start again in another folder."
+        ) from error
+
+
+def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
+    """The log of a run, finished or not, for its curves: {"step": lines, "epoch": lines}.
+
+    A line of "step" has epoch, step, lr and loss; one of "epoch" has epoch, lr, train_loss,
+    train_error, held_error and held_error5 (percent, with held-out pictures only), filter_rms
+    (smallest and largest of each convolution layer), seconds and pictures_per_second.
+    """
+    path = Path(folder) / "log.jsonl"
+    if not path.is_file():
+        raise BadInput(f"There is no run in {folder}: it has no log.jsonl.")
+    found: dict[str, list[dict]] = {"step": [], "epoch": []}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue  # the last line of a run that was killed while it wrote
+        found[line.pop("kind")].append(line)
+    return found
