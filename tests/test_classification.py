@@ -150,7 +150,49 @@ def test_the_command_keeps_what_it_prints(net, tmp_path):
     assert kept["data"] == {"name": "stamps", "split": "test", "pictures": 20}
     assert len(kept["details"][row["networks"][0]]["class_errors"]) == 10
     assert kept["classes"][3] == ["n00000003", "thing 3"]
-    assert "--limit 20" in kept["command"]
+    assert "--limit 20" in kept["measured"][row["measured"]]["command"]
+
+
+def rows_of(top1: dict, pictures: int = 4) -> dict:
+    """A record with given top-1 errors: {(networks, crops): error}."""
+    rows = [table2.Row(networks, crops, value, 0.0) for (networks, crops), value in top1.items()]
+    scores = {networks[0]: {1: FIRST} for networks, _ in top1}
+    data = {"name": "test", "pictures": pictures}
+    return table2.record(
+        scores, TARGETS, rows, data=data, classes=None, measured={"command": f"{top1}"}
+    )
+
+
+def test_records_are_merged_row_by_row():
+    before = rows_of({(("a",), 1): 10.0, (("b",), 1): 20.0})
+    new = rows_of({(("b",), 1): 21.0, (("a", "b"), 1): 5.0, (("b",), 10): 19.0})
+    both = table2.merged(before, new)
+    found = {(tuple(r["networks"]), r["crops"]): (r["top1"], r["measured"]) for r in both["rows"]}
+    assert found == {
+        (("a",), 1): (10.0, 0),
+        (("b",), 1): (21.0, 1),
+        (("b",), 10): (19.0, 1),
+        (("a", "b"), 1): (5.0, 1),
+    }
+    assert len(both["measured"]) == 2 and set(both["details"]) == {"a", "b"}
+    with pytest.raises(BadInput, match="other pictures"):
+        table2.merged(before, rows_of({(("b",), 1): 21.0}, pictures=5))
+
+
+def test_a_class_without_pictures_is_kept_as_nothing():
+    kept = rows_of({(("a",), 1): 75.0})
+    assert kept["details"]["a"]["class_errors"][3] is None
+
+
+def test_the_command_adds_to_what_is_there(net, tmp_path):
+    weights, results = tmp_path / "net.safetensors", tmp_path / "table2.json"
+    save_weights(net, weights)
+    words = ["evaluate", f"zfnet:{weights}", "--data", "stamps", "--split", "test"]
+    words += ["--limit", "8", "--results", str(results)]
+    for crops, add in (("1", []), ("10", ["--add"])):
+        done = CliRunner().invoke(app, [*words, "--crops", crops, *add])
+        assert done.exit_code == 0, done.output
+    assert [row.crops for row in table2.kept_rows(table2.kept(results))] == [1, 10]
 
 
 def test_refusals_of_the_command(net, tmp_path):

@@ -29,6 +29,7 @@ from zfnb.models import Network
 from zfnb.paths import embedded
 
 Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
+CONFUSED = 40  # pairs of classes that are kept
 
 
 @dataclass(frozen=True)
@@ -215,15 +216,86 @@ def known_things(
     return [i for i, _ in known], [target for _, target in known]
 
 
+def record(
+    scores: Scores,
+    targets: Sequence[int] | Tensor,
+    rows: Sequence[Row],
+    *,
+    data: dict,
+    classes: Sequence[tuple[str, str]] | None,
+    measured: dict,
+) -> dict:
+    """What is kept of a measurement; see `kept`.
+
+    Parameters
+    ----------
+    scores, targets, rows : of `measure` and `table`
+    data : dict
+        Which pictures.
+    classes : list of (synset, name)
+    measured : dict
+        Command, date, code, machine, seconds.
+    """
+    details = {}
+    for name, by_crops in scores.items():
+        single = by_crops[min(by_crops)]
+        errors = class_errors(single, targets).tolist()
+        details[name] = {
+            "class_errors": [None if np.isnan(e) else round(e, 2) for e in errors],
+            "confused": most_confused(confusion(single, targets), CONFUSED),
+        }
+    return {
+        "data": data,
+        "classes": classes,
+        "measured": [measured],
+        "rows": [
+            {
+                "networks": list(row.networks),
+                "crops": row.crops,
+                "top1": round(row.top1, 4),
+                "top5": round(row.top5, 4),
+                "measured": 0,
+            }
+            for row in rows
+        ],
+        "details": details,
+    }
+
+
+def merged(before: dict, new: dict) -> dict:
+    """Two records of the same pictures as one; where both have a row, the new one counts.
+
+    Raises
+    ------
+    BadInput
+        If they are of other pictures or classes.
+    """
+    new = json.loads(json.dumps(new))  # tuples become lists, as in the file
+    if before["data"] != new["data"] or before["classes"] != new["classes"]:
+        raise BadInput("The file holds errors on other pictures; choose another --results.")
+    replaced = [(row["networks"], row["crops"]) for row in new["rows"]]
+    rows = [row for row in before["rows"] if (row["networks"], row["crops"]) not in replaced]
+    later = len(before["measured"])
+    rows += [{**row, "measured": later + row["measured"]} for row in new["rows"]]
+    rows.sort(key=lambda row: (len(row["networks"]), row["networks"], row["crops"]))
+    return {
+        **before,
+        "measured": before["measured"] + new["measured"],
+        "rows": rows,
+        "details": {**new["details"], **before["details"]},
+    }
+
+
 def kept(path: Path | None = None) -> dict:
     """What `zfnb evaluate --results` measured and kept: ``data/results/table2.json``.
 
     Returns
     -------
     dict
-        command, code, data, machine, classes ([synset, name], in order), rows (networks, crops,
-        top1, top5 in percent), and for each network ``details``: class_errors (percent) and
-        confused ([class, taken for, how often]).
+        data (which pictures), classes ([synset, name], in order), measured (command, date, code,
+        machine and seconds of each measurement), rows (networks, crops, top1 and top5 in percent,
+        and which of the measurements), and for each network ``details``: class_errors (percent,
+        None without pictures) and confused ([class, taken for, how often]).
 
     Raises
     ------

@@ -10,8 +10,6 @@ import typer
 
 from zfnb.errors import BadInput
 
-CONFUSED = 40  # pairs of classes that are kept
-
 
 def evaluate(
     networks: Annotated[
@@ -28,6 +26,9 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="processes that read pictures", min=0)] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
     results: Annotated[Path | None, typer.Option(help="keep the numbers in this JSON file")] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="to what the file holds of the same pictures")
+    ] = False,
 ) -> None:
     """Measure top-1 and top-5 errors, of each network alone and of their ensembles."""
     import numpy as np
@@ -72,37 +73,26 @@ def evaluate(
     )
     if results is None:
         return
-    details = {}
-    for name, by_crops in scores.items():
-        single = by_crops[min(by_crops)]
-        details[name] = {
-            "class_errors": [round(e, 2) for e in table2.class_errors(single, targets).tolist()],
-            "confused": table2.most_confused(table2.confusion(single, targets), CONFUSED),
-        }
     words = ["zfnb evaluate", *networks, f"--data {data}"]
     words += [f"--split {split}"] if split != "val" else []
     words += [f"--crops {n}" for n in crops or []]
     words += [f"--limit {limit}"] if limit is not None else []
-    first = next(iter(nets.values()))
-    content = {
-        "command": " ".join(words),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "code": {"zfnb": zfnb.__version__, **commit()},
-        "data": {"name": data, "split": split, "pictures": len(items)},
-        "machine": machine(chosen),
-        "seconds": round(seconds, 1),
-        "classes": first.classes,
-        "rows": [
-            {
-                "networks": row.networks,
-                "crops": row.crops,
-                "top1": round(row.top1, 4),
-                "top5": round(row.top5, 4),
-            }
-            for row in rows
-        ],
-        "details": details,
-    }
+    content = table2.record(
+        scores,
+        targets,
+        rows,
+        data={"name": data, "split": split, "pictures": len(items)},
+        classes=next(iter(nets.values())).classes,
+        measured={
+            "command": " ".join(words),
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "code": {"zfnb": zfnb.__version__, **commit()},
+            "machine": machine(chosen),
+            "seconds": round(seconds, 1),
+        },
+    )
+    if add and results.exists():
+        content = table2.merged(table2.kept(results), content)
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, content)
     typer.echo(f"{results}")
