@@ -41,3 +41,8 @@ def test_conda_lists_every_dependency_with_a_reason():
     assert all("  # " in line for line in entries if not line.endswith("pip:"))
     listed = {line.split()[1] for line in entries}
     assert names(PROJECT["dependencies"]) <= listed
+
+
+def test_what_travels_stays_small():
+    files = [path for path in (ROOT / "data").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 60 * 2**20

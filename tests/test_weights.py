@@ -18,7 +18,15 @@ from zfnb.compat import torchvision
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
 from zfnb.models import NETWORKS, build, describe_variant
-from zfnb.weights import EMBEDDED, PUBLISHED, available_weights, fingerprint, save_weights
+from zfnb.paths import embedded
+from zfnb.weights import (
+    EMBEDDED,
+    PUBLISHED,
+    available_weights,
+    fingerprint,
+    read_metadata,
+    save_weights,
+)
 
 # isort: split
 import pytorchcv.model_provider  # after zfnb.compat: it imports torchvision
@@ -536,3 +544,41 @@ def test_pytorchcv_need_not_be_installed_for_its_files(pytorchcv_net, tmp_path, 
     monkeypatch.setitem(sys.modules, "pytorchcv", types.ModuleType("pytorchcv"))
     monkeypatch.delitem(sys.modules, "pytorchcv.model_provider", raising=False)
     assert zfnb.load_model("zfnet", weights=path).weights == "zfnet.safetensors"
+
+
+@pytest.mark.parametrize("key", sorted(EMBEDDED), ids=" ".join)
+def test_embedded_networks_load_and_know_their_classes(key):
+    name, weights = key
+    net = zfnb.load_model(name, weights=weights)
+    assert net.weights == weights and not net.training
+    with torch.inference_mode():
+        out = net(torch.zeros(1, 3, net.input_size, net.input_size))
+    assert torch.isfinite(out).all()
+    if net.layer_names[-1] == "fc8":
+        synsets = [synset for synset, _ in net.classes]
+        assert len(net.classes) == out.shape[1] == 200 and synsets == sorted(synsets)
+        assert ("n02124075", "Egyptian cat") in net.classes
+    else:
+        assert out.ndim == 4  # layers of filters only
+
+
+def test_the_head_stands_on_the_trunk_as_it_is():
+    trunk = zfnb.load_model("torchvision-alexnet", weights="imagenet-trunk")
+    whole = zfnb.load_model("torchvision-alexnet", weights="imagenet-trunk+tiny-imagenet")
+    assert whole.layer_names == (*trunk.layer_names, "fc8")
+    state = whole.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in trunk.state_dict().items())
+    assert whole.preprocessing == trunk.preprocessing
+
+
+def test_snapshots_are_of_the_run_of_the_finished_network():
+    finished = read_metadata(embedded("data", "weights", EMBEDDED["zfnet", "tiny-imagenet"][0]))
+    epochs = []
+    for (name, weights), (file, *_) in EMBEDDED.items():
+        if name == "zfnet" and "epoch" in weights:
+            facts = read_metadata(embedded("data", "weights", file))
+            assert facts["epochs"] == str(int(weights[-3:]))
+            assert facts["seed"] == finished["seed"] and facts["data"] == finished["data"]
+            epochs.append(int(facts["epochs"]))
+    assert epochs == sorted(epochs) and len(epochs) >= 2
+    assert epochs[-1] < int(finished["epochs"])
