@@ -256,9 +256,14 @@ def test_the_embedded_trunk(trunk, noise):
 
 
 def test_names_of_weights():
-    assert available_weights("torchvision-alexnet") == ["imagenet-trunk", "imagenet"]
+    assert available_weights("torchvision-alexnet") == [
+        "imagenet-trunk",
+        "imagenet-trunk+tiny-imagenet",
+        "imagenet",
+    ]
+    assert available_weights("zfnet")[0] == "tiny-imagenet"
     assert available_weights("zfnetb") == ["imagenet"]
-    assert available_weights("alexnet") == []
+    assert available_weights("alexnet-no34") == []
     assert {network for network, _ in (*EMBEDDED, *PUBLISHED)} <= set(NETWORKS)
 
 

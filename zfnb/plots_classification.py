@@ -93,7 +93,7 @@ def class_errors(
     for name, values in errors.items():
         axis.plot(np.sort(values), label=f"{name}, mean {np.nanmean(values):.1f} %")
     axis.set(xlabel="classes, easiest first", ylabel="top-1 error in percent", ylim=(0, 100))
-    axis.legend(frameon=False, loc="upper left")
+    axis.legend(frameon=False, loc="lower right", fontsize=8)
     sns.despine(ax=axis)
     first = next(iter(errors.values()))
     order = np.argsort(first)
