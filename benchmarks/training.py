@@ -26,7 +26,7 @@ from zfnb.recipes import recipe_named
 from zfnb.winograd import WinogradConv2d, use_winograd
 
 SIZE, BATCH, CLASSES = 96, 128, 200
-BOUNDS = {"zfnet": 1.2, "alexnet": 1.2}  # times as fast
+BOUNDS = {"zfnet": 1.1, "alexnet": 1.3}  # times as fast
 INPUT_BOUND = 0.1  # of a step's time
 TOLERANCE = 1e-4
 
@@ -69,16 +69,27 @@ class Step:
 
 
 def difference(network: str) -> float:
-    """Largest difference of gradients between the two kinds of convolution, of their size."""
-    gradients = []
-    for winograd in (True, False):
-        step = Step(network, winograd)
-        step.net.eval()  # no dropout
-        F.cross_entropy(step.net(step.x[:8]), step.targets[:8]).backward()
-        kinds = (WinogradConv2d, Conv2d)
-        found = [m.weight.grad for m in step.net.modules() if isinstance(m, kinds)]
-        gradients.append(found)
-    return max(float((a - b).norm() / b.norm()) for a, b in zip(*gradients, strict=True))
+    """Largest difference of a layer's outputs and gradients from PyTorch's, of their size.
+
+    Layer by layer: through a whole network the last bit decides a ReLU or a maximum here and there.
+    """
+    net, largest = Step(network, True).net, 0.0
+    shape = (3, SIZE, SIZE)
+    for name, step in net.steps():
+        if isinstance(step, WinogradConv2d):
+            x = torch.randn(8, *shape).requires_grad_()
+            found, plain = step(x), Conv2d.forward(step, x)
+            signal = torch.randn_like(plain)
+            pairs = [(found, plain)]
+            for way in (found, plain):
+                pairs.append(torch.autograd.grad(way, (x, step.weight), signal))
+            (one, other), ours, theirs = pairs
+            for a, b in zip((one, *ours), (other, *theirs), strict=True):
+                largest = max(largest, float((a - b).norm() / b.norm()))
+        shape = net.shapes[name]
+        if len(shape) < 3:
+            break
+    return largest
 
 
 def alone(threads: int, keep: bool, repeats: int) -> float:
@@ -103,7 +114,7 @@ def main() -> int:
         what = f"{network}, a step of {BATCH} at {SIZE}"
         unit = "their time / ours"
         rows.append(compare(what, times, "ours", "peer", bound, at_most=False, unit=unit))
-        facts[f"gradient_difference_{network}"] = difference(network)
+        facts[f"difference_{network}"] = difference(network)
         facts[f"pictures_per_second_{network}"] = round(BATCH / median(times["ours"]), 1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "squares.npy"
@@ -124,8 +135,8 @@ def main() -> int:
     )
     facts["keep_memory_speedup"] = round((kept[1] + kept[2]) / (kept[0] + kept[3]), 3)
     code = finish("training", rows, arguments, facts)
-    if not all(facts[f"gradient_difference_{name}"] < TOLERANCE for name in BOUNDS):
-        print("The gradients differ from those of PyTorch's convolutions.", file=sys.stderr)
+    if not all(facts[f"difference_{name}"] < TOLERANCE for name in BOUNDS):
+        print("The layers differ from PyTorch's convolutions.", file=sys.stderr)
         return 1
     return code
 
