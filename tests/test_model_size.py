@@ -25,13 +25,7 @@ from zfnb.models import build, describe_variant
 NAMES = [row["network"] for row in variants()]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time by sharing work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stripes:

@@ -28,13 +28,7 @@ def closed():
     plt.close("all")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time by sharing work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def settings(recipe=PAPER, **changes) -> Settings:

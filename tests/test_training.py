@@ -29,14 +29,7 @@ from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, rec
 from zfnb.runs import read_log
 from zfnb.training import Settings, snapshot_epochs, train
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time by sharing work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stripes:

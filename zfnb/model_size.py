@@ -29,7 +29,7 @@ from tqdm import tqdm
 import zfnb
 from zfnb.architecture import outline, variants
 from zfnb.batches import seeded
-from zfnb.errors import BadInput, UnknownName, ZfnbError
+from zfnb.errors import BadInput, UnknownName
 from zfnb.evaluate import probabilities, top_k_errors
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
@@ -37,6 +37,7 @@ from zfnb.recipes import recipe_named
 from zfnb.runs import check_same, commit, machine, read_json, read_log, write_json
 from zfnb.runs import command as train_command
 from zfnb.table3 import kept
+from zfnb.train_cli import run_alone
 from zfnb.training import Settings, train
 
 # The rows on which the paper's conclusions rest; the others are trained from one seed.
@@ -436,15 +437,5 @@ def model_size(
         raise typer.Exit(1)
 
 
-def main() -> None:
-    app = typer.Typer(add_completion=False)
-    app.command()(model_size)
-    try:
-        app()
-    except ZfnbError as error:
-        print(f"zfnb.model_size: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_alone(model_size, "zfnb.model_size")

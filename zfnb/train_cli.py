@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,15 +108,16 @@ def open_sets(name: str, root: Path | None) -> tuple[PictureDataset, PictureData
     return learn, None
 
 
-def main() -> None:
+def run_alone(command: Callable, name: str) -> None:
+    """Run one command as a program: what zfnb refuses is one sentence, and exit code 2."""
     app = typer.Typer(add_completion=False)
-    app.command()(train)
+    app.command()(command)
     try:
         app()
     except ZfnbError as error:
-        print(f"zfnb train: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(train, "zfnb train")

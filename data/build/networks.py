@@ -97,8 +97,9 @@ def main() -> None:
                     keep(source, target, name, cut=True)
         path = out / "results" / "training" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, curves(run))
-        print(json.dumps(curves(run)["result"]))
+        kept = curves(run)
+        write_json(path, kept)
+        print(json.dumps(kept["result"]))
     except ZfnbError as error:
         raise SystemExit(f"networks.py: {error}") from None
 
