@@ -90,3 +90,20 @@ def test_other_precisions_are_left_to_the_plain_convolution():
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert layer.double()(x.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_fixed_filters_equal_the_plain_convolution(case):
+    """Channels last, no padding, and inputs that reach further than the filters need."""
+    n, c, h, w, o, kernel, stride, _ = case
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(o, c, kernel, kernel, generator=generator)
+    bias = torch.randn(o, generator=generator)
+    height, width = ((side - kernel) // stride + 1 for side in (h, w))
+    filters = winograd.FixedFilters(weight, bias, stride, height, width)
+    x = torch.randn(n, c, *filters.input_size, generator=generator)
+    found = filters(x.permute(0, 2, 3, 1).contiguous())[:, :height, :width].permute(0, 3, 1, 2)
+    used = x[:, :, : (height - 1) * stride + kernel, : (width - 1) * stride + kernel]
+    plain = F.conv2d(used.double(), weight.double(), bias.double(), stride)
+    assert found.shape == plain.shape
+    assert (found - plain).norm() < 2e-5 * plain.norm()

@@ -153,6 +153,51 @@ def conv2d(
     return y.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
+class FixedFilters:
+    """The same without gradients, for many calls with the same filters and the same size.
+
+    Parameters
+    ----------
+    weight : Tensor (O, C, k, k), float32 on the CPU
+    bias : Tensor (O,) or None
+    stride : int
+    height, width : int
+        Of the outputs that are wanted.
+
+    Attributes
+    ----------
+    input_size : (H, W)
+        Of the inputs that have to be given. They reach a little further than the filters need: to
+        whole tiles. What they hold there does not matter.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, height: int, width: int):
+        o, c, k, _ = weight.shape
+        self.bias, self.stride, self.maps = bias, stride, o
+        self.r = r = -(-k // stride)
+        self.m = m = best_tile(height, width, r)
+        self.tiles = down, across = -(-height // m), -(-width // m)
+        self.input_size = tuple((tiles * m + r - 1) * stride for tiles in (down, across))
+        _, taps, _ = transforms(m, r)
+        weight = F.pad(weight, (0, r * stride - k, 0, r * stride - k))
+        weight = weight.view(o, c, r, stride, r, stride).permute(2, 4, 3, 5, 1, 0)
+        self.filters = (taps @ weight.reshape(r * r, -1)).view(-1, stride * stride * c, o)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) to (N, h, w, O), as many whole tiles as there are."""
+        m, r, s, o, (down, across) = self.m, self.r, self.stride, self.maps, self.tiles
+        n, height, width, c = x.shape
+        p = m + r - 1
+        output, _, inputs = transforms(m, r)
+        x = x.view(n, height // s, s, width // s, s, c).permute(1, 3, 0, 2, 4, 5)
+        x = x.reshape(height // s, width // s, n, s * s * c) if s > 1 else x[:, :, :, 0, 0]
+        tiles = x.unfold(0, p, m).unfold(1, p, m).permute(4, 5, 0, 1, 2, 3)  # (p, p, T, T, N, C)
+        tiles = (inputs @ tiles.reshape(p * p, -1)).view(p * p, down * across * n, -1)
+        y = (output @ torch.bmm(tiles, self.filters).view(p * p, -1)).view(m, m, down, across, n, o)
+        y = y.permute(4, 2, 0, 3, 1, 5).reshape(n, down * m, across * m, o)
+        return y if self.bias is None else y.add_(self.bias)
+
+
 class WinogradConv2d(nn.Conv2d):
     """A `torch.nn.Conv2d` that is computed by `conv2d` of this file where that can be."""
 
