@@ -17,6 +17,9 @@ _PLACES = {
     "load_dataset": "zfnb.data",
     "Deconvnet": "zfnb.deconvnet",
     "TopActivations": "zfnb.activations",
+    "correspondence": "zfnb.correspondences",
+    "invariance_curves": "zfnb.invariance",
+    "occlusion_maps": "zfnb.occlusion",
 }
 __all__ = ["__version__", *_PLACES]
 
