@@ -166,6 +166,7 @@ def rows_of(top1: dict, pictures: int = 4) -> dict:
 def test_records_are_merged_row_by_row():
     before = rows_of({(("a",), 1): 10.0, (("b",), 1): 20.0})
     new = rows_of({(("b",), 1): 21.0, (("a", "b"), 1): 5.0, (("b",), 10): 19.0})
+    before["details"]["b"] = "of other weights"
     both = table2.merged(before, new)
     found = {(tuple(r["networks"]), r["crops"]): (r["top1"], r["measured"]) for r in both["rows"]}
     assert found == {
@@ -175,6 +176,10 @@ def test_records_are_merged_row_by_row():
         (("a", "b"), 1): (5.0, 1),
     }
     assert len(both["measured"]) == 2 and set(both["details"]) == {"a", "b"}
+    assert both["details"]["b"] == new["details"]["b"]
+    ten = rows_of({(("b",), 10): 30.0})
+    ten["details"]["b"] = "of ten crops"
+    assert table2.merged(both, ten)["details"]["b"] == both["details"]["b"]
     with pytest.raises(BadInput, match="other pictures"):
         table2.merged(before, rows_of({(("b",), 1): 21.0}, pictures=5))
 

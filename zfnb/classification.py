@@ -276,13 +276,23 @@ def merged(before: dict, new: dict) -> dict:
     replaced = [(row["networks"], row["crops"]) for row in new["rows"]]
     rows = [row for row in before["rows"] if (row["networks"], row["crops"]) not in replaced]
     later = len(before["measured"])
+
+    def fewest(kept: dict, name: str) -> float:
+        crops = (row["crops"] for row in kept["rows"] if row["networks"] == [name])
+        return min(crops, default=float("inf"))
+
+    details = {  # of the fewest crops, as in `record`
+        name: found
+        for name, found in new["details"].items()
+        if name not in before["details"] or fewest(new, name) <= fewest(before, name)
+    }
     rows += [{**row, "measured": later + row["measured"]} for row in new["rows"]]
     rows.sort(key=lambda row: (len(row["networks"]), row["networks"], row["crops"]))
     return {
         **before,
         "measured": before["measured"] + new["measured"],
         "rows": rows,
-        "details": {**new["details"], **before["details"]},
+        "details": {**before["details"], **details},
     }
 
 

@@ -94,7 +94,7 @@ def downloaded(package: str, fetch: Callable):
         ) from error
 
 
-SNAPSHOTS = (1, 2, 5, 10, 15, 20)  # epochs of the ZFNet run that are kept, layers of filters only
+SNAPSHOTS = (1, 2, 5, 10, 20)  # epochs of the ZFNet run that are kept, layers of filters only
 _TRUNK, _HEAD = "alexnet-imagenet-trunk.safetensors", "alexnet-tiny-imagenet-head.safetensors"
 # (network, weights) -> files under data/weights that together are the network
 EMBEDDED: dict[tuple[str, str], tuple[str, ...]] = {
