@@ -176,7 +176,7 @@ def test_records_are_merged_row_by_row():
         (("a", "b"), 1): (5.0, 1),
     }
     assert len(both["measured"]) == 2 and set(both["details"]) == {"a", "b"}
-    assert both["details"]["b"] == new["details"]["b"]
+    assert both["details"]["b"]["class_errors"] == new["details"]["b"]["class_errors"]
     ten = rows_of({(("b",), 10): 30.0})
     ten["details"]["b"] = "of ten crops"
     assert table2.merged(both, ten)["details"]["b"] == both["details"]["b"]
