@@ -275,7 +275,7 @@ def test_absent_data_say_what_to_set_and_what_to_run(name, tmp_path):
 
 def test_unknown_names():
     with pytest.raises(UnknownName, match="Did you mean 'caltech101'"):
-        load_dataset("caltech")
+        load_dataset("caltech_101")
     with pytest.raises(UnknownName) as caught:
         load_dataset("mnist")
     assert all(name in str(caught.value) for name in NAMES)

@@ -14,10 +14,11 @@ from zfnb.data.download import fetch
 from zfnb.data.folders import FolderDataset, folder_dataset
 from zfnb.data.loading import iterate, unreadable
 from zfnb.data.pictures import Preprocessing, open_picture, preprocess
-from zfnb.data.public import TinyImageNet, caltech101, imagenet, imagenette
+from zfnb.data.public import TinyImageNet, caltech101, caltech256, imagenet, imagenette
 from zfnb.data.samples import sample_pictures
 from zfnb.data.scenes import Scenes, background
 from zfnb.data.stamps import Stamps, all_stamps, compose, stamp
+from zfnb.data.voc import Voc2012
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.paths import data_root, embedded
 
@@ -70,6 +71,8 @@ _LOADERS: dict[str, Callable[..., PictureDataset]] = {
     "stamps": Stamps,
     "scenes": Scenes,
     "caltech101": caltech101,
+    "caltech256": caltech256,
+    "voc2012": Voc2012,
     "tiny-imagenet": TinyImageNet,
     "imagenette": imagenette,
     "imagenet": imagenet,
@@ -95,6 +98,20 @@ _CATALOGUE = [
         "CC BY 4.0",
         "140 MB",
         ("all",),
+    ),
+    Entry(
+        "caltech256",
+        "29,780 photographs of objects in 256 classes",
+        "CC BY 4.0",
+        "1.2 GB",
+        ("all",),
+    ),
+    Entry(
+        "voc2012",
+        "11,540 photographs with objects of 20 classes, several in one (PASCAL VOC 2012)",
+        "Flickr's terms of use",
+        "2 GB",
+        ("train", "val", "trainval"),
     ),
     Entry(
         "tiny-imagenet",
@@ -127,6 +144,8 @@ _CATALOGUE = [
 ]
 _FOLDERS = {
     "caltech101": ("caltech101/101_ObjectCategories",),
+    "caltech256": ("caltech256/256_ObjectCategories",),
+    "voc2012": ("VOCdevkit/VOC2012",),
     "tiny-imagenet": ("tiny-imagenet-200",),
     "imagenette": ("imagenette2", "imagenette2-320", "imagenette2-160"),
     "imagenet": ("imagenet",),
@@ -145,13 +164,14 @@ def load_dataset(
     Parameters
     ----------
     name : str or path
-        "stamps" and "scenes" travel with the package. "caltech101", "tiny-imagenet", "imagenette"
-        and "imagenet" are looked for below `root`. "folder" is the folder `root` itself, and a path
-        is that folder: of class folders, or flat, with one's own pictures.
+        "stamps" and "scenes" travel with the package. "caltech101", "caltech256", "voc2012",
+        "tiny-imagenet", "imagenette" and "imagenet" are looked for below `root`. "folder" is the
+        folder `root` itself, and a path is that folder: of class folders, or flat, with one's own
+        pictures.
     split : str
         "train", and what the dataset has: "test" and "all" (stamps, scenes); "val" (tiny-imagenet,
-        imagenette, imagenet); a folder's own train, val and test folders. "caltech101" has no
-        split: "train" and "all" both give all of it.
+        imagenette, imagenet, voc2012); "trainval" (voc2012); a folder's own train, val and test
+        folders. "caltech101" and "caltech256" have no split: "train" and "all" both give all.
     root : path, optional
         Where the datasets lie, ``$ZFNB_DATA`` by default.
     **options

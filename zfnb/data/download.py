@@ -16,7 +16,7 @@ from zfnb.paths import data_root
 
 TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-FETCHABLE = ("caltech101", "tiny-imagenet", "imagenette", "imagenet")
+FETCHABLE = ("caltech101", "caltech256", "voc2012", "tiny-imagenet", "imagenette", "imagenet")
 
 
 def fetch(name: str, root: str | os.PathLike | None = None, size: str = "320px") -> Path:
@@ -25,9 +25,9 @@ def fetch(name: str, root: str | os.PathLike | None = None, size: str = "320px")
     Parameters
     ----------
     name : str
-        "caltech101" (140 MB), "tiny-imagenet" (240 MB), "imagenette" (340 MB at 320 pixels), or
-        "imagenet", whose archives one must ask image-net.org for: put in ``imagenet/``, they are
-        checked and unpacked.
+        "caltech101" (140 MB), "caltech256" (1.2 GB), "voc2012" (2 GB), "tiny-imagenet" (240 MB),
+        "imagenette" (340 MB at 320 pixels), or "imagenet", whose archives one must ask
+        image-net.org for: put in ``imagenet/``, they are checked and unpacked.
     root : path, optional
         ``$ZFNB_DATA`` by default.
     size : str
@@ -74,6 +74,16 @@ def _torchvision(name: str, base: Path, size: str) -> Path:
         folder = base / "caltech101" / "101_ObjectCategories"
         if not folder.is_dir():
             torchvision.datasets.Caltech101(base, download=True)
+        return folder
+    if name == "caltech256":
+        folder = base / "caltech256" / "256_ObjectCategories"
+        if not folder.is_dir():
+            torchvision.datasets.Caltech256(base, download=True)
+        return folder
+    if name == "voc2012":
+        folder = base / "VOCdevkit" / "VOC2012"
+        if not folder.is_dir():
+            torchvision.datasets.VOCDetection(base, "2012", "trainval", download=True)
         return folder
     folder = base / IMAGENETTE_FOLDERS[size]
     if not folder.is_dir():

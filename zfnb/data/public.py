@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +75,33 @@ def caltech101(
     samples = class_samples(folder, classes)
     check_filled(samples, "caltech101", folder)
     return FolderDataset("caltech101", "all", folder, samples, classes, transform=transform)
+
+
+def caltech256(
+    split: str = "all",
+    root: str | os.PathLike | None = None,
+    transform: Callable | None = None,
+) -> FolderDataset:
+    """Caltech-256: 256 classes of objects, without the class "257.clutter".
+
+    Otherwise as torchvision lists them: the .jpg files right in the class folders (056.dog holds a
+    stray folder). Like `caltech101` it has no split of its own.
+    """
+    check_split(split, ("all", "train"))
+    folder = find("caltech256", ["caltech256/256_ObjectCategories"], root)
+    folders = [name for name in subfolders(folder) if name != "257.clutter"]
+    samples = [
+        (file, target)
+        for file, target in class_samples(folder, folders)
+        if file.count("/") == 1 and file.endswith(".jpg")
+    ]
+    check_filled(samples, "caltech256", folder)
+    filled = {target for _, target in samples}
+    empty = [name for target, name in enumerate(folders) if target not in filled]
+    if empty:
+        warnings.warn(f"Classes without a picture in {folder}: {', '.join(empty)}.", stacklevel=3)
+    classes = [name.partition(".")[2] or name for name in folders]
+    return FolderDataset("caltech256", "all", folder, samples, classes, transform=transform)
 
 
 class TinyImageNet(FolderDataset):

@@ -1,0 +1,252 @@
+"""Caltech-256 and PASCAL VOC 2012, on small copies of their exact layouts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zfnb.compat import torchvision
+from zfnb.data import check, describe, download, fetch, load_dataset
+from zfnb.data.voc import CLASSES, VocObject
+from zfnb.errors import BadInput, MissingData, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def no_data_root(monkeypatch):
+    monkeypatch.delenv("ZFNB_DATA", raising=False)
+
+
+def picture(path, value=0, size=(8, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value % 256, 100, 50)).save(path, quality=95)
+
+
+# ---------------------------------------------------------------- Caltech-256
+
+
+@pytest.fixture
+def caltech256(tmp_path):
+    base = tmp_path / "caltech256" / "256_ObjectCategories"
+    classes = {"001.ak47": 3, "002.american-flag": 2, "003.dog": 4}
+    for name, count in classes.items():
+        for i in range(count):
+            picture(base / name / f"{name[:3]}_{i + 1:04d}.jpg", 20 * i)
+    # What the real archive holds besides: a stray folder, a stray file, the clutter class.
+    picture(base / "003.dog" / "greg" / "vision309.jpg")
+    (base / "002.american-flag" / "RENAME2").write_text("x")
+    return tmp_path
+
+
+def test_caltech256_is_torchvisions(caltech256):
+    ours, theirs = load_dataset("caltech256", root=caltech256), None
+    theirs = torchvision.datasets.Caltech256(caltech256)
+    assert ours.targets == theirs.y and len(ours) == len(theirs) == 9
+    assert [f"{n}" for n in ours.classes] == ["ak47", "american-flag", "dog"]
+    assert [name.partition(".")[2] for name in theirs.categories] == ours.classes
+    for i in range(9):
+        np.testing.assert_array_equal(ours[i][0], theirs[i][0])
+    assert ours.key(3) == "002.american-flag/002_0001.jpg"
+
+
+def test_the_clutter_class_is_left_out(caltech256):
+    base = caltech256 / "caltech256" / "256_ObjectCategories"
+    picture(base / "257.clutter" / "257_0001.jpg")
+    assert load_dataset("caltech256", "all", caltech256).classes == ["ak47", "american-flag", "dog"]
+
+
+def test_caltech256_faults(caltech256):
+    with pytest.raises(UnknownName, match="all, train"):
+        load_dataset("caltech256", "test", caltech256)
+    (caltech256 / "caltech256" / "256_ObjectCategories" / "004.cat").mkdir()
+    with pytest.warns(UserWarning, match=r"without a picture .*: 004\.cat"):
+        dataset = load_dataset("caltech256", root=caltech256)
+    assert dataset.classes[3] == "cat" and 3 not in dataset.targets
+    for path in (caltech256 / "caltech256" / "256_ObjectCategories").rglob("*.jpg"):
+        path.unlink()
+    with pytest.raises(MissingData, match="holds no picture"):
+        load_dataset("caltech256", root=caltech256)
+
+
+# ---------------------------------------------------------------- VOC 2012
+
+XML = """<annotation>
+  <folder>VOC2012</folder><filename>{name}.jpg</filename>
+  <size><width>50</width><height>40</height><depth>3</depth></size>
+  {objects}
+</annotation>"""
+OBJECT = """<object><name>{name}</name><pose>Left</pose><truncated>0</truncated>
+  <difficult>{difficult}</difficult><bndbox><xmin>{left}</xmin><ymin>3</ymin><xmax>20</xmax>
+  <ymax>30</ymax></bndbox><part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax>
+  <ymax>5</ymax></bndbox></part></object>"""
+
+# name -> what it holds: class and whether it is difficult
+PICTURES = {
+    "train": {
+        "2008_000008": [("horse", 0), ("person", 0)],
+        "2008_000015": [("bottle", 1)],
+        "2008_000019": [("person", 1), ("person", 0), ("cat", 0)],
+        **{f"2009_{i:06d}": [(name, 0)] for i, name in enumerate(CLASSES)},
+    },
+    "val": {f"2010_{i:06d}": [(name, 0), ("dog", 1)] for i, name in enumerate(CLASSES)},
+}
+
+
+@pytest.fixture
+def voc(tmp_path):
+    base = tmp_path / "VOCdevkit" / "VOC2012"
+    for folder in ("ImageSets/Main", "Annotations", "JPEGImages"):
+        (base / folder).mkdir(parents=True)
+    for number, (name, objects) in enumerate((PICTURES["train"] | PICTURES["val"]).items()):
+        picture(base / "JPEGImages" / f"{name}.jpg", number, (50, 40))
+        text = "".join(OBJECT.format(name=n, difficult=d, left="2.6") for n, d in objects)
+        (base / "Annotations" / f"{name}.xml").write_text(XML.format(name=name, objects=text))
+    both = PICTURES["train"] | PICTURES["val"]
+    for split, pictures in (*PICTURES.items(), ("trainval", both)):
+        (base / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{n}\n" for n in pictures))
+        for name in CLASSES:
+            lines = []
+            for file, objects in pictures.items():
+                own = [difficult for held, difficult in objects if held == name]
+                label = -1 if not own else (0 if all(own) else 1)
+                lines.append(f"{file} {label:2d}\n")
+            (base / "ImageSets/Main" / f"{name}_{split}.txt").write_text("".join(lines))
+    return tmp_path
+
+
+def test_voc_labels(voc):
+    train = load_dataset("voc2012", "train", voc)
+    assert train.labels.shape == (23, 20) and train.labels.dtype == np.int8
+    assert train.classes == list(CLASSES) and len(CLASSES) == 20
+    horse, person, bottle, cat = (CLASSES.index(n) for n in ("horse", "person", "bottle", "cat"))
+    assert np.flatnonzero(train.labels[0] == 1).tolist() == [horse, person]
+    assert train.labels[1, bottle] == 0 and (np.delete(train.labels[1], bottle) == -1).all()
+    assert train.labels[2, person] == 1 and train.labels[2, cat] == 1  # one is not difficult
+    assert train.targets[:3] == [horse, bottle, cat]
+    assert train.targets[3:] == list(range(20))
+    assert train[0][0].size == (50, 40) and train.key(0) == "JPEGImages/2008_000008.jpg"
+    val, both = load_dataset("voc2012", "val", voc), load_dataset("voc2012", "trainval", voc)
+    assert np.array_equal(both.labels, np.concatenate([train.labels, val.labels]))
+
+
+def test_voc_pictures_are_torchvisions(voc):
+    ours = load_dataset("voc2012", "train", voc)
+    theirs = torchvision.datasets.VOCDetection(voc, "2012", "train")
+    assert len(ours) == len(theirs)
+    for i in (0, 5, 22):
+        np.testing.assert_array_equal(ours[i][0], theirs[i][0])
+        names = [o["name"] for o in theirs[i][1]["annotation"]["object"]]
+        assert [o.name for o in ours.objects(i)] == names
+
+
+def test_voc_objects(voc):
+    train = load_dataset("voc2012", "train", voc)
+    assert train.objects(1) == [VocObject("bottle", (2, 2, 30, 20), True)]
+    assert [(o.name, o.difficult) for o in train.objects(2)] == [
+        ("person", True), ("person", False), ("cat", False),
+    ]  # fmt: skip
+
+
+def test_the_fingerprint_follows_the_labels(voc):
+    before = load_dataset("voc2012", "train", voc).fingerprint()
+    path = voc / "VOCdevkit/VOC2012/ImageSets/Main/person_train.txt"
+    path.write_text(path.read_text().replace("2008_000015 -1", "2008_000015  1"))
+    assert load_dataset("voc2012", "train", voc).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("<annotation><object>", "cannot be read"),
+        ("", "cannot be read"),
+        ("<annotation><object><name>unicorn</name></object></annotation>", "unicorn"),
+        ("<annotation><object><name>cat</name></object></annotation>", "no box"),
+        (
+            "<annotation><object><name>cat</name><bndbox><xmin>x</xmin></bndbox></object>"
+            "</annotation>",
+            "cannot be read",
+        ),
+    ],
+)
+def test_broken_annotations(voc, text, match):
+    (voc / "VOCdevkit/VOC2012/Annotations/2008_000008.xml").write_text(text)
+    train = load_dataset("voc2012", "train", voc)
+    with pytest.raises(BadInput, match=match) as caught:
+        train.objects(0)
+    assert "2008_000008.xml" in str(caught.value) and "zfnb data fetch" in str(caught.value)
+    assert train.objects(1)[0].name == "bottle"
+
+
+def test_missing_files(voc):
+    base = voc / "VOCdevkit" / "VOC2012"
+    (base / "Annotations/2008_000008.xml").unlink()
+    with pytest.raises(MissingData, match=r"2008_000008\.xml"):
+        load_dataset("voc2012", "train", voc).objects(0)
+    (base / "JPEGImages/2008_000015.jpg").unlink()
+    with pytest.raises(MissingData, match=r"1 pictures of VOC 2012, such as 2008_000015\.jpg"):
+        load_dataset("voc2012", "train", voc)
+    load_dataset("voc2012", "val", voc)
+    (base / "ImageSets/Main/sofa_val.txt").unlink()
+    with pytest.raises(MissingData, match=r"sofa_val\.txt"):
+        load_dataset("voc2012", "val", voc)
+
+
+def test_damaged_lists(voc):
+    path = voc / "VOCdevkit/VOC2012/ImageSets/Main/sofa_train.txt"
+    text = path.read_text()
+    path.write_text(text.replace("2008_000008 -1", "2008_000008 7"))
+    with pytest.raises(BadInput, match="'2008_000008 7'"):
+        load_dataset("voc2012", "train", voc)
+    path.write_text("\n".join(text.splitlines()[1:]))
+    with pytest.raises(BadInput, match=r"sofa_train\.txt lists other pictures"):
+        load_dataset("voc2012", "train", voc)
+    path.write_text("\n")
+    with pytest.raises(BadInput, match="lists no picture"):
+        load_dataset("voc2012", "train", voc)
+
+
+def test_an_empty_class_is_said(voc):
+    path = voc / "VOCdevkit/VOC2012/ImageSets/Main/sofa_train.txt"
+    path.write_text(path.read_text().replace("  1", " -1").replace(" 1", " -1"))
+    with pytest.warns(UserWarning, match="No picture of VOC 2012 train holds: sofa"):
+        load_dataset("voc2012", "train", voc)
+
+
+# ---------------------------------------------------------------- the catalogue
+
+
+def test_both_are_in_the_catalogue(voc, caltech256):
+    entries = {entry.name: entry for entry in describe(voc)}
+    assert entries["voc2012"].present and entries["caltech256"].present  # one tmp_path
+    assert check("voc2012", voc).counts == {"train": 23, "val": 20, "trainval": 43}
+    assert check("caltech256", caltech256).counts == {"all": 9}
+    assert fetch("voc2012", voc).name == "VOC2012"
+    assert fetch("caltech256", voc).name == "256_ObjectCategories"
+
+
+@pytest.mark.parametrize("name", ["caltech256", "voc2012"])
+def test_absent_data_say_what_to_do(name, tmp_path):
+    for root in (None, tmp_path):
+        with pytest.raises(MissingData, match=f"zfnb data fetch {name}") as caught:
+            load_dataset(name, root=root)
+        assert "ZFNB_DATA" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("caltech256", "Caltech256"), ("voc2012", "VOCDetection")]
+)
+def test_torchvision_downloads_them(name, theirs, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        torchvision.datasets, theirs, lambda *args, **options: asked.append((args, options))
+    )
+    folder = download.fetch(name, tmp_path)
+    assert asked[0][0][0] == tmp_path and asked[0][1] == {"download": True}
+    assert not folder.exists()
+
+    def fail(*args, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets, theirs, fail)
+    with pytest.raises(MissingData, match="no route to host"):
+        fetch(name, tmp_path)

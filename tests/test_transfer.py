@@ -1,0 +1,493 @@
+"""Transfer: features, draws and classifiers together, on small networks and made-up features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import average_precision_score
+from sklearn.svm import SVC
+from typer.testing import CliRunner
+
+import zfnb
+from zfnb import transfer_cli
+from zfnb.data.folders import folder_dataset
+from zfnb.errors import BadInput, UnknownName
+from zfnb.feature_cache import extract
+from zfnb.gram import gram
+from zfnb.metrics import average_precision, mean_per_class_accuracy
+from zfnb.models import build, describe_variant
+from zfnb.protocols import Draw, draw, draws
+from zfnb.recipes import recipe_named
+from zfnb.training import Settings
+from zfnb.transfer import (
+    accuracies,
+    by_count,
+    classify,
+    compare_layers,
+    dot_products,
+    layer_features,
+    layers_to_compare,
+    mean_and_spread,
+    not_pretrained,
+    several_objects,
+)
+from zfnb.transfer_tables import fig9, kept, measured, published, table4, table7, with_run
+from zfnb.weights import save_weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def vectors(n=160, d=60, classes=4, apart=0.4):
+    rng = np.random.default_rng(0)
+    targets = rng.permutation(np.arange(n) % classes)
+    x = rng.normal(size=(n, d)) + apart * rng.normal(size=(classes, d))[targets]
+    return x, targets
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(4)
+    return build(describe_variant("zfnet", input_size=64, width=1 / 16), num_classes=5)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Three classes of 14 pictures: noise on red, green or blue."""
+    rng = np.random.default_rng(0)
+    for i in range(42):
+        path = tmp_path / "data" / "rgb"[i % 3] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 200, (70, 70, 3), dtype=np.uint8)
+        pixels[..., i % 3] += 50
+        Image.fromarray(pixels).save(path)
+    return folder_dataset(tmp_path / "data")
+
+
+# ---------------------------------------------------------------- one split
+
+
+def test_a_result_is_scikit_learns():
+    x, targets = vectors()
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    drawn = draw(targets, 12, test=20)
+    result, model = classify(gram(x), targets, drawn, grid=(1.0,), tolerance=1e-6)
+    reference = SVC(C=1.0, kernel="linear", tol=1e-8, break_ties=True)
+    predicted = reference.fit(unit[drawn.train], targets[drawn.train]).predict(unit[drawn.test])
+    assert (result.predicted != predicted).sum() <= 1  # one just on the border
+    wanted = 100 * mean_per_class_accuracy(result.predicted, targets[drawn.test])
+    assert result.accuracy == pytest.approx(wanted) and 50 < wanted < 100
+    assert np.nanmean(result.per_class) == pytest.approx(result.accuracy)
+    assert (result.train, result.test) == (48, 80) and result.kind == "svm"
+    assert result.regularisation == model.regularisation == 1.0
+
+
+def test_test_pictures_have_no_part_in_training():
+    """Whatever is at the test pictures' places, the classifier is the same."""
+    x, targets = vectors()
+    drawn = draw(targets, 12, test=20)
+    other, wrong = x.copy(), targets.copy()
+    other[drawn.test] = np.random.default_rng(5).normal(size=(80, 60))
+    wrong[drawn.test] = 3 - wrong[drawn.test]
+    for kind in ("svm", "softmax"):
+        first = classify(gram(x), targets, drawn, kind)[1]
+        second = classify(gram(other), wrong, drawn, kind)[1]
+        inner = gram(x)[:, drawn.train]
+        np.testing.assert_allclose(first.scores(inner), second.scores(inner), rtol=1e-5, atol=1e-5)
+        assert first.tried == second.tried
+
+
+def test_shuffled_targets_are_at_chance():
+    x, targets = vectors(400)
+    mixed = np.random.default_rng(3).permutation(targets)
+    results = accuracies(gram(x), mixed, draws(mixed, (20,), splits=3))
+    assert mean_and_spread(results)[0] == pytest.approx(25, abs=6)
+    apart = accuracies(gram(x), targets, draws(targets, (20,), splits=3))
+    assert mean_and_spread(apart)[0] > 70
+
+
+def test_accuracies_of_all_draws():
+    x, targets = vectors()
+    drawn = draws(targets, (2, 10), splits=3, share_test=True)
+    seen = []
+    results = accuracies(gram(x), targets, drawn, on_result=seen.append)
+    assert [(r.count, r.split) for r in results] == [(c, s) for c in (2, 10) for s in range(3)]
+    assert seen == results
+    means = by_count(results)
+    assert list(means) == [2, 10] and means[10][0] > means[2][0]
+    values = [r.accuracy for r in results[3:]]
+    assert means[10] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    rest = accuracies(gram(x), targets, drawn, skip=lambda one: one.count == 2 or one.split < 2)
+    assert [(r.count, r.split) for r in rest] == [(10, 2)]
+    assert rest[0].accuracy == results[-1].accuracy
+
+
+def test_spread_of_one_is_not_known():
+    mean, spread = mean_and_spread([80.0])
+    assert mean == 80 and np.isnan(spread)
+    with pytest.raises(BadInput, match="no result"):
+        mean_and_spread([])
+
+
+def test_sizes_must_fit():
+    x, targets = vectors()
+    with pytest.raises(BadInput, match=r"\(160, 160\)"):
+        classify(gram(x)[:9], targets, draw(targets, 5))
+    with pytest.raises(UnknownName, match="svm, softmax"):
+        classify(gram(x), targets, draw(targets, 5), "tree")
+
+
+# ---------------------------------------------------------------- networks
+
+
+def test_dot_products_are_kept_and_mended(net, dataset, tmp_path):
+    features = extract(net, dataset, ["conv3"], tmp_path / "cache")["conv3"]
+    x = features.values.astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    first = np.array(dot_products(features))
+    np.testing.assert_allclose(first, x @ x.T, atol=1e-5)
+    path = features.path.with_name("conv3-products.npy")
+    before = path.stat().st_mtime_ns
+    assert np.array_equal(dot_products(features), first) and path.stat().st_mtime_ns == before
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.warns(UserWarning, match="damaged; made again"):
+        assert np.array_equal(dot_products(features), first)
+    path.write_bytes(b"short")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert np.array_equal(dot_products(features), first)
+    with pytest.warns(UserWarning, match="of other features"):
+        dot_products(replace(features, checksum="another"))
+
+
+def test_layers_are_compared(net, dataset, tmp_path):
+    numbers = layers_to_compare(net)
+    assert numbers == [1, 2, 3, 4, 5, 7]
+    features = layer_features(net, dataset, numbers, folder=tmp_path / "cache")
+    assert features[1].layer == "norm1" and features[5].layer == "pool5"
+    drawn = draws(dataset.targets, (4,), splits=2)
+    seen = []
+    found = compare_layers(
+        features, dataset.targets, drawn, on_result=lambda n, r: seen.append((r.kind, n, r.split))
+    )
+    kinds = [("svm", n) for n in (1, 2, 3, 4)]
+    kinds += [(kind, n) for n in (5, 7) for kind in ("svm", "softmax")]
+    assert list(found) == kinds
+    assert seen == [(kind, n, split) for kind, n in kinds for split in (0, 1)]
+    assert mean_and_spread(found["svm", 1])[0] > 90  # colours, which layer 1 tells apart
+
+
+def test_the_trunk_has_no_layer_7(trunk):
+    assert layers_to_compare(trunk) == [1, 2, 3, 4, 5]
+
+
+def test_the_trunk_beats_chance_on_stamps(trunk, tmp_path):
+    stamps = zfnb.load_dataset("stamps", "test")
+    features = layer_features(trunk, stamps, [5], folder=tmp_path)
+    results = accuracies(
+        dot_products(features[5]), stamps.targets, draws(stamps.targets, (3,), splits=2)
+    )
+    assert mean_and_spread(results)[0] > 35  # of ten classes
+
+
+def test_not_pretrained(dataset, tmp_path):
+    """Trained on the draw's training pictures alone; a second call measures what is there."""
+    recipe = replace(recipe_named("modern"), epochs=2, batch=4, cool_down=1.0, warm_up=0.1)
+    settings = Settings("zfnet", "folder", recipe, input_size=48, width=1 / 32)
+    drawn = draw(dataset.targets, 8)
+    steps = []
+    options = {"progress": False, "device": "cpu"}
+    result = not_pretrained(
+        dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options
+    )
+    assert len(steps) == 2 * (24 // 4)
+    assert result.kind == "not pretrained" and (result.train, result.test) == (24, 18)
+    (home,) = (tmp_path / "runs").glob("zfnet-8-split0-*")
+    run = json.loads((home / "run.json").read_text())
+    assert run["data"]["training_pictures"] == 24
+    steps.clear()
+    again = not_pretrained(
+        dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options
+    )
+    assert not steps and np.array_equal(again.predicted, result.predicted)
+    other = replace(settings, input_size=64)
+    with pytest.raises(BadInput, match="input_size"):
+        not_pretrained(dataset, drawn, other, tmp_path / "runs", **options)
+
+
+# ---------------------------------------------------------------- several objects
+
+
+def voc_like(n=240, classes=4):
+    """Pictures of one to three objects; some of them difficult."""
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random((n, classes)) < 0.3, 1, -1)
+    labels[np.arange(n), rng.integers(0, classes, n)] = 1
+    x = rng.normal(size=(n, 50)) + 0.8 * (labels == 1) @ rng.normal(size=(classes, 50))
+    labels[rng.random((n, classes)) < 0.05] = 0
+    return gram(x), labels, x
+
+
+def test_an_svm_for_each_class_of_voc():
+    products, labels, x = voc_like()
+    train, test = np.arange(150), np.arange(150, 240)
+    found = several_objects(products, labels, train, test, "svm", grid=(1.0,), average="plain")
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    for target in range(4):
+        say, told = labels[train, target] != 0, labels[test, target] != 0
+        model = SVC(C=1.0, kernel="linear", tol=1e-6)
+        model.fit(unit[train[say]], labels[train[say], target])
+        wanted = average_precision_score(
+            labels[test[told], target] == 1, model.decision_function(unit[test[told]])
+        )
+        assert found.average_precision[target] == pytest.approx(100 * wanted, abs=1.0)
+    assert found.mean == pytest.approx(found.average_precision.mean())
+
+
+@pytest.mark.parametrize("kind", ["svm", "softmax"])
+def test_voc_is_better_than_chance_and_chooses_inside(kind):
+    products, labels, _ = voc_like()
+    train, test = np.arange(150), np.arange(150, 240)
+    found = several_objects(products, labels, train, test, kind)
+    chance = np.mean(
+        [
+            100 * average_precision(np.random.default_rng(1).random(90), labels[test, c])
+            for c in range(4)
+        ]
+    )
+    assert found.mean > chance + 15 and len(found.tried) == 3
+    hidden = labels.copy()
+    hidden[test] = -hidden[test]
+    assert several_objects(products, hidden, train, test, kind).tried == found.tried
+
+
+def test_a_class_without_pictures_has_no_average_precision():
+    products, labels, _ = voc_like()
+    labels[:150, 2] = -1
+    for kind in ("svm", "softmax"):
+        found = several_objects(products, labels, range(150), range(150, 240), kind, grid=(1.0,))
+        assert np.isnan(found.average_precision).tolist() == [False, False, True, False]
+        assert found.mean == pytest.approx(np.nanmean(found.average_precision))
+    labels[:150] = -1
+    with pytest.raises(BadInput, match="No class has a training picture"):
+        several_objects(products, labels, range(150), range(150, 240))
+    with pytest.raises(BadInput, match="Labels must be"):
+        several_objects(products, labels[:, 0], range(9), range(9))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def run_of(name="net", data="caltech101", rows=()):
+    return {"network": name, "weights": "w", "data": {"name": data}, "rows": list(rows)}
+
+
+def row(accuracy, split=0, layer=5, classifier="svm", count=30):
+    return {"layer": layer, "classifier": classifier, "count": count, "split": split,
+            "accuracy": accuracy}  # fmt: skip
+
+
+def test_the_published_tables():
+    assert published(4).query("ours == 'yes' and count == 30")["accuracy"].tolist() == [46.5, 86.5]
+    assert len(published(5)) == 16 and len(published(7)) == 16
+    sixth = published(6).set_index("class")
+    assert sixth.loc["mean", "ours"] == 79.0
+    assert sixth["ours"][:-1].mean() == pytest.approx(79.0, abs=0.05)
+    ahead = sixth["ours"][:-1] > sixth[["sande", "yan"]][:-1].max(axis=1)
+    assert ahead.sum() == 5  # "classes won"
+    with pytest.raises(UnknownName, match="4, 5, 6, 7"):
+        published(3)
+
+
+def test_table7_beside_the_papers():
+    rows = [row(80), row(84, 1), row(50, layer=1), row(70, layer=6)]
+    table = table7({"name": "table7", "runs": [run_of(rows=rows)]})
+    line = table.loc[("svm", 5)]
+    assert line["paper"] == 86.2 and line["net (w)"] == 82
+    assert line["net (w) ±"] == pytest.approx(np.std([80, 84], ddof=1))
+    assert np.isnan(table.loc[("svm", 1), "net (w) ±"]) and table.loc[("svm", 6), "net (w)"] == 70
+    assert np.isnan(table.loc[("softmax", 7), "net (w)"])
+    assert len(table7({"runs": []})) == 8 and list(table7({"runs": []})) == [
+        "paper",
+        "paper_spread",
+    ]
+    with pytest.raises(UnknownName, match="caltech256"):
+        table7({"runs": []}, "voc2012")
+
+
+def test_table4_and_fig9():
+    rows = [
+        row(70, classifier="softmax"),
+        row(75),
+        row(30, classifier="not pretrained", layer=None),
+    ]
+    content = {"name": "table4", "runs": [run_of(rows=rows)]}
+    table = table4(content)
+    assert table.loc[("pretrained", 30), "net (w)"] == 70
+    assert table.loc[("not pretrained", 30), "net (w)"] == 30
+    assert np.isnan(table.loc[("pretrained", 15), "net (w)"])
+    curve = fig9({"name": "fig9", "runs": [run_of(rows=[row(60, count=6), row(40, count=1)])]})
+    assert curve["count"].tolist() == [1, 6] and curve["accuracy"].tolist() == [40, 60]
+    assert fig9({"runs": []}).empty
+
+
+def test_results_files(tmp_path):
+    path = tmp_path / "table7.json"
+    assert kept("table7", path)["runs"] == []
+    content = {"name": "table7", "runs": [run_of("a", rows=[row(1)]), run_of("b", rows=[row(2)])]}
+    path.write_text(json.dumps(with_run(content, run_of("a", rows=[row(3)]))))
+    assert measured("table7", path)["accuracy"].tolist() == [2, 3]
+    assert measured("table7", path, "stamps").empty
+    for text in ("{", '{"name": "fig9", "runs": []}', '{"name": "table7", "runs": [{}]}'):
+        path.write_text(text)
+        with pytest.raises(BadInput, match=r"table7\.json is damaged"):
+            kept("table7", path)
+    with pytest.raises(UnknownName, match="fig9"):
+        kept("table1")
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.fixture
+def command(net, dataset, tmp_path, monkeypatch):
+    """Run a command on the small network and the three colours."""
+    weights = tmp_path / "small.safetensors"
+    save_weights(net, weights)
+    monkeypatch.setattr(
+        transfer_cli, "load_dataset", lambda name, split, root: folder_dataset(tmp_path / "data")
+    )
+
+    def call(name, *words, network=f"zfnet:{weights}"):
+        options = ["--results", str(tmp_path / f"{name}.json"), "--splits", "2"]
+        options += ["--network", network] if network else []
+        return CliRunner().invoke(transfer_cli.app, [name, "--data", "folder", *options, *words])
+
+    return call
+
+
+def test_the_command_writes_a_table(command, tmp_path):
+    cache = ("--cache", str(tmp_path / "cache"))
+    done = command("table7", *cache, "--count", "4", "--layer", "1", "--layer", "5")
+    assert done.exit_code == 0, done.output
+    run = kept("table7", tmp_path / "table7.json")["runs"][0]
+    assert run["network"] == "zfnet" and run["weights"] == "small.safetensors"
+    assert [(r["layer"], r["classifier"], r["split"]) for r in run["rows"]] == [
+        (1, "svm", 0), (1, "svm", 1), (5, "svm", 0), (5, "svm", 1), (5, "softmax", 0),
+        (5, "softmax", 1),
+    ]  # fmt: skip
+    for key in ("command", "date", "code", "machine", "seconds", "protocol", "data", "checksum"):
+        assert run[key], key
+    assert "--count 4 --splits 2" in run["command"]
+    assert "± " in done.output and not list(tmp_path.glob(".*part*"))
+    done = command("fig9", *cache, "--count", "1", "--count", "6", "--classifier", "svm")
+    assert done.exit_code == 0, done.output
+    curve = fig9(tmp_path / "fig9.json")
+    assert curve["count"].tolist() == [1, 6] and curve["splits"].tolist() == [2, 2]
+
+
+def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
+    words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "5")
+    write, written = transfer_cli.write_json, []
+
+    def stop(path, value):
+        write(path, value)
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer_cli, "write_json", stop)
+        assert command("table7", *words).exit_code != 0
+    assert not (tmp_path / "table7.json").exists()
+    done = command("table7", *words)
+    assert done.exit_code == 0 and "softmax, 4 a class, split 1" in done.output
+    assert "split 0" not in done.output  # of the four, only the last was left
+    rows = kept("table7", tmp_path / "table7.json")["runs"][0]["rows"]
+    assert len(rows) == 4 and len({(r["classifier"], r["split"]) for r in rows}) == 4
+
+
+def test_scratch_and_pretrained_in_one_table(command, tmp_path):
+    pretrained = command("table4", "--cache", str(tmp_path / "cache"), "--count", "4")
+    assert pretrained.exit_code == 0, pretrained.output
+    words = ["--count", "4", "--epochs", "1", "--batch", "6", "--input-size", "48"]
+    words += ["--width", "0.04", "--out", str(tmp_path / "runs"), "--pictures", str(tmp_path)]
+    scratch = command(
+        "scratch", *words, "--results", str(tmp_path / "table4.json"), network="zfnet"
+    )
+    assert scratch.exit_code == 0, scratch.output
+    runs = kept("table4", tmp_path / "table4.json")["runs"]
+    assert [run["weights"] for run in runs] == ["small.safetensors", "random"]
+    assert [r["classifier"] for r in runs[1]["rows"]] == ["not pretrained"] * 2
+    assert "scratch --data folder --network zfnet" in runs[1]["command"]
+    assert "--width 0.04" in runs[1]["command"] and runs[1]["settings"]["recipe"]["epochs"] == 1
+
+
+def test_the_voc_command(net, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    class Small:
+        name, split, classes = "voc2012", "trainval", list(transfer_cli.CLASSES)
+        targets = [0] * 20
+
+        def __init__(self, items):
+            self.items = items
+            self.labels = np.full((len(items), 20), -1)
+            for place, item in enumerate(items):
+                self.labels[place, [item % 2, 2]] = 1, 1 - 2 * (item % 3 > 0)
+
+        def __len__(self):
+            return len(self.items)
+
+        def __getitem__(self, index):
+            pixels = np.random.default_rng(index).integers(0, 200, (64, 64, 3), dtype=np.uint8)
+            pixels[..., index % 2] += 55
+            return Image.fromarray(pixels), 0
+
+        def key(self, index):
+            return str(self.items[index])
+
+        def fingerprint(self):
+            return "f" * 64
+
+    order = rng.permutation(20).tolist()
+    parts = {"train": order[:12], "val": order[12:], "trainval": list(range(20))}
+    monkeypatch.setattr(transfer_cli, "load_dataset", lambda name, split, root: Small(parts[split]))
+    save_weights(net, tmp_path / "small.safetensors")
+    done = CliRunner().invoke(
+        transfer_cli.app,
+        ["table6", "--network", f"zfnet:{tmp_path / 'small.safetensors'}", "--cache",
+         str(tmp_path), "--results", str(tmp_path / "table6.json")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    rows = kept("table6", tmp_path / "table6.json")["runs"][0]["rows"]
+    assert [(r["classifier"], r["train_pictures"], r["test_pictures"]) for r in rows] == [
+        ("svm", 12, 8), ("softmax", 12, 8),
+    ]  # fmt: skip
+    for found in rows:
+        values = found["average_precision"]
+        assert [name for name in values if values[name] is not None] == list(
+            transfer_cli.CLASSES[:3]
+        )
+        assert 0 < found["mean"] <= 100
+
+
+def test_refusals_of_the_command(command, capsys, monkeypatch):
+    assert isinstance(command("table7", network="zfnet").exception, BadInput)
+    assert isinstance(command("table7").exception, UnknownName)  # no protocol for "folder"
+    monkeypatch.setattr("sys.argv", ["transfer_cli", "table7", "--network", "zfnet", "--data", "x"])
+    monkeypatch.setattr(transfer_cli, "load_dataset", zfnb.load_dataset)
+    with pytest.raises(SystemExit) as left:
+        transfer_cli.main()
+    assert left.value.code == 2 and "Unknown dataset 'x'" in capsys.readouterr().err
+
+
+def test_draws_can_be_made_by_hand():
+    x, targets = vectors()
+    by_hand = Draw(np.arange(0, 100), np.arange(100, 160), 0, 25)
+    assert classify(gram(x), targets, by_hand)[0].test == 60

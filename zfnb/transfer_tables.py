@@ -1,0 +1,183 @@
+"""Tables 4 to 7 and Fig. 9 as numbers to read: the paper's values beside ours (Sec. 5.2, 5.3).
+
+`zfnb.transfer_cli` measures and writes ``data/results/NAME.json``; here it is read again, averaged
+over the splits, and put beside what the paper published. What is not measured yet is NaN.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from zfnb.errors import BadInput, UnknownName
+from zfnb.paths import embedded
+
+PUBLISHED = (4, 5, 6, 7)
+NAMES = ("table4", "table5", "table6", "table7", "fig9")
+COLUMNS = (
+    "network",
+    "weights",
+    "data",
+    "layer",
+    "classifier",
+    "count",
+    "split",
+    "accuracy",
+    "regularisation",
+)
+Source = Mapping | str | Path | None
+
+
+def published(number: int) -> pd.DataFrame:
+    """A table of the paper, percent.
+
+    Columns: Tables 4 and 5 ``method``, ``count`` (training pictures a class), ``accuracy``,
+    ``spread`` (over 5 splits), ``ours`` (yes for the paper's own rows). Table 6 ``class``,
+    ``paper_name``, ``sande``, ``yan``, ``ours``; the last row is the mean. Table 7 ``classifier``,
+    ``layer``, ``data``, ``count``, ``accuracy``, ``spread``.
+    """
+    if number not in PUBLISHED:
+        raise UnknownName.of("table", number, PUBLISHED)
+    return pd.read_csv(embedded("data", "paper", f"table{number}.csv"))
+
+
+def kept(name: str, path: str | Path | None = None) -> dict:
+    """The content of a results file; without runs if it is not there yet.
+
+    Parameters
+    ----------
+    name : str
+        "table4", "table5", "table6", "table7" or "fig9".
+    path : path, optional
+        By default ``data/results/NAME.json``, which travels with the package.
+
+    Raises
+    ------
+    UnknownName, BadInput
+        Another name; a damaged file.
+    """
+    if name not in NAMES:
+        raise UnknownName.of("result", name, NAMES)
+    path = embedded("data", "results", f"{name}.json") if path is None else Path(path)
+    if not path.exists():
+        return {"name": name, "runs": []}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["name"] != name:
+            raise ValueError(f"it holds {content['name']!r}")
+        for run in content["runs"]:
+            _ = run["network"], run["weights"], run["data"]["name"], run["rows"]
+        return content
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path.name} is damaged ({error}); make it again with "
+            f"`python -m zfnb.transfer_cli {name}`."
+        ) from error
+
+
+def content_of(name: str, source: Source) -> Mapping:
+    return source if isinstance(source, Mapping) else kept(name, source)
+
+
+def with_run(content: Mapping, run: Mapping) -> dict:
+    """The same content with a run in the place of an earlier one of the same thing."""
+
+    def what(run: Mapping) -> tuple:
+        return run["network"], run["weights"], run["data"]["name"]
+
+    others = [old for old in content["runs"] if what(old) != what(run)]
+    return {**content, "runs": [*others, dict(run)]}
+
+
+def measured(name: str, source: Source = None, data: str | None = None) -> pd.DataFrame:
+    """Every row of a results file: one a classifier and split.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`; accuracy in percent.
+    """
+    rows = [
+        {
+            "network": run["network"],
+            "weights": run["weights"],
+            "data": run["data"]["name"],
+            **{key: row.get(key) for key in COLUMNS[3:]},
+        }
+        for run in content_of(name, source)["runs"]
+        for row in run["rows"]
+        if data in (None, run["data"]["name"])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def averaged(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Mean, ``spread`` (sample standard deviation) and number of ``splits`` of the accuracy."""
+    rows = rows.assign(accuracy=rows["accuracy"].astype(float))
+    grouped = rows.groupby(by, dropna=False, sort=False)["accuracy"]
+    return grouped.agg(accuracy="mean", spread="std", splits="count").reset_index()
+
+
+def table7(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
+    """Table 7, the paper's values beside ours, for one dataset.
+
+    Returns
+    -------
+    DataFrame
+        A row a classifier and layer: ``paper``, ``paper_spread``; then for each network that was
+        measured its mean over the splits, named "NETWORK (WEIGHTS)", and with " ±" its spread.
+    """
+    paper = published(7).query("data == @data").set_index(["classifier", "layer"])
+    if paper.empty:
+        raise UnknownName.of("dataset of Table 7", data, published(7)["data"].unique())
+    return beside(paper, measured("table7", source, data), ["classifier", "layer"])
+
+
+def table4(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
+    """Tables 4 (Caltech-101) and 5 (Caltech-256): the paper's own rows beside ours.
+
+    Returns
+    -------
+    DataFrame
+        A row for "pretrained" and "not pretrained" and each number of training pictures; columns as
+        in `table7`. Where several classifiers were measured, the paper's, a softmax.
+    """
+    numbers = {"caltech101": 4, "caltech256": 5}
+    if data not in numbers:
+        raise UnknownName.of("dataset of Tables 4 and 5", data, numbers)
+    paper = published(numbers[data]).query("ours == 'yes'").set_index(["method", "count"])
+    rows = measured(f"table{numbers[data]}", source, data)
+    rows = rows[rows["classifier"].isin(["softmax", "not pretrained"])]
+    method = rows["classifier"].replace("softmax", "pretrained")
+    return beside(paper, rows.assign(method=method), ["method", "count"])
+
+
+def beside(paper: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The paper's accuracy and spread, and two columns for each network of `rows`."""
+    table = paper[["accuracy", "spread"]].set_axis(["paper", "paper_spread"], axis=1)
+    means = averaged(rows, ["network", "weights", *by])
+    for (network, weights), ours in means.groupby(["network", "weights"], sort=False):
+        own, name = ours.set_index(by), f"{network} ({weights})"
+        index = table.index.union(own.index, sort=False)  # rows the paper does not have stay
+        table = table.reindex(index)
+        table[name], table[f"{name} ±"] = own["accuracy"], own["spread"]
+    return table
+
+
+def fig9(source: Source = None, data: str | None = None) -> pd.DataFrame:
+    """Fig. 9 as measured: accuracy against training pictures a class.
+
+    Returns
+    -------
+    DataFrame
+        ``network``, ``weights``, ``data``, ``classifier``, ``count``, ``accuracy``, ``spread``,
+        ``splits``; sorted by the count.
+    """
+    rows = measured("fig9", source, data)
+    means = averaged(rows, ["network", "weights", "data", "classifier", "count"])
+    return means.sort_values(
+        ["network", "weights", "data", "classifier", "count"], ignore_index=True
+    )
