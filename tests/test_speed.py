@@ -21,15 +21,6 @@ from zfnb.activations import inputs
 ROUNDS = 5
 
 
-@pytest.fixture
-def one_thread():
-    """A busy second core then spoils neither."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def fastest(*functions) -> list[float]:
     """Least seconds of each; they take turns."""
     rounds = []

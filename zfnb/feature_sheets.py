@@ -268,7 +268,11 @@ def energy_on_edges(image: Tensor, projections: Projection) -> np.ndarray:
 def object_mask(net: Network, scene) -> Tensor:
     """A scene's mask (H, W) in [0, 1], scaled and cut as the network's input is."""
     alpha = np.asarray(scene.alpha, dtype=np.float32)
-    grey = (alpha * 255 if alpha.max() <= 1 else alpha).round().astype(np.uint8)
-    value = preprocess(grey, net)[0]
+    return seen_mask(net, (alpha * 255 if alpha.max() <= 1 else alpha).round().astype(np.uint8))
+
+
+def seen_mask(net: Network, mask: np.ndarray) -> Tensor:
+    """A mask (H, W) of a picture, uint8 up to 255, as (h, w) in [0, 1] of the network's input."""
+    value = preprocess(mask, net)[0]
     mean, std = net.preprocessing.mean[0], net.preprocessing.std[0]
     return (value * std + mean).clamp(0, 1)

@@ -27,7 +27,7 @@ import zfnb
 from zfnb.activations import inputs
 from zfnb.data.pictures import preprocess
 from zfnb.errors import BadInput, UnknownName
-from zfnb.feature_sheets import object_mask
+from zfnb.feature_sheets import object_mask, seen_mask
 from zfnb.heads import fit_softmax, with_head
 from zfnb.models import Network, features
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
@@ -224,16 +224,14 @@ def scene_pictures(net: Network, scenes, items: Sequence[int]):
 def boxed_pictures(net: Network, dataset, items: Sequence[int]):
     """The same of Tiny ImageNet: the mask is the box, as far as the network sees it."""
     for item in items:
-        image = preprocess(dataset.picture(item), net)
-        target = int(dataset.targets[item])
+        picture, target = dataset.picture(item), int(dataset.targets[item])
+        image = preprocess(picture, net)
         if int(features(net, image, net.layer_names[-1])[0].argmax()) != target:
             continue
         top, left, bottom, right = dataset.boxes[item].tolist()
-        width, height = dataset.picture(item).size
-        box = np.zeros((height, width), dtype=np.uint8)
+        box = np.zeros(picture.size[::-1], dtype=np.uint8)
         box[top : bottom + 1, left : right + 1] = 255
-        mean, std = net.preprocessing.mean[0], net.preprocessing.std[0]
-        mask = (preprocess(box, net)[0] * std + mean).clamp(0, 1)
+        mask = seen_mask(net, box)
         if mask.max() > 0.5:
             yield image, mask, target
 
