@@ -193,6 +193,9 @@ def test_measurements_replace_their_like(tmp_path):
     keep(path, row | {"fill": "blur", "value": 2})
     keep(path, row | {"value": 3})
     assert [one["value"] for one in kept(path)] == [2, 3]
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(BadInput, match=r"occlusion\.json cannot be read .* measure again"):
+        kept(path)
 
 
 def test_the_command(tmp_path, monkeypatch, classifier):

@@ -37,6 +37,7 @@ from zfnb.runs import commit, machine, read_json, write_json
 from zfnb.train_cli import run_alone
 
 DATA = ("scenes", "tiny-imagenet")
+AGAIN = "remove it and measure again with `python -m zfnb.occlusion_truth`"
 
 
 @dataclass(frozen=True)
@@ -314,8 +315,7 @@ def in_words(said: Summary) -> str:
 def keep(path: Path, record: dict) -> None:
     """Put one measurement into the file; it replaces the earlier one of the same kind."""
     kind = ("data", "network", "square", "fill")
-    rows = read_json(path)["rows"] if path.exists() else []
-    rows = [row for row in rows if any(row[key] != record[key] for key in kind)]
+    rows = [row for row in kept(path) if any(row[key] != record[key] for key in kind)]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"rows": [*rows, record]})
 
@@ -323,7 +323,7 @@ def keep(path: Path, record: dict) -> None:
 def kept(path: Path | None = None) -> list[dict]:
     """The measurements that are kept; none if the file is not there."""
     path = path or embedded("data", "results", "occlusion.json")
-    return read_json(path)["rows"] if path.exists() else []
+    return read_json(path, AGAIN)["rows"] if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -91,13 +91,12 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path, advice: str = "start again in another folder") -> dict:
+    """The content of a file; `advice` says what to do if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read ({error}); start again in another folder."
-        ) from error
+        raise BadInput(f"{path} cannot be read ({error}); {advice}.") from error
 
 
 def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
