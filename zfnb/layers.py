@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfnb import first_calls
 from zfnb.errors import BadInput, UnknownName
 
+first_calls.settle()
 COLLISIONS = ("sum", "max", "last")
 
 
