@@ -45,10 +45,36 @@ def test_a_row_holds_the_maps_and_the_projection_of_the_same_map(small_zfnet, im
     expected = occlusion_maps(small_zfnet, image, **OPTIONS)
     assert torch.equal(one.maps.probability, expected.probability)
     maps = zfnb.features(small_zfnet, image, "conv5")[0]
-    assert one.maps.feature_map == int(maps.sum((1, 2)).argmax())
+    assert one.maps.feature_map == int(maps.amax((1, 2)).argmax())
     found = zfnb.Deconvnet(small_zfnet).project(image, "conv5", one.maps.feature_map, "map")
     assert torch.equal(one.projection, found.pixels[0])
     assert one.elsewhere is None and one.mask is None
+
+
+def test_the_share_of_a_map_on_the_object_by_both_readings(small_zfnet, image):
+    mask = torch.zeros(64, 64)
+    mask[16:48, :32] = 1
+    found = occ.on_object(small_zfnet, image, mask)
+    maps = zfnb.features(small_zfnet, image, "conv5")[0].double()
+    (side, _) = maps.shape[1:]
+    part = torch.zeros(side, side, dtype=torch.float64)
+    for row in range(side):  # the part of each cell that is object, pixel by pixel
+        for column in range(side):
+            top, left = row * 64 // side, column * 64 // side
+            bottom, right = -(-(row + 1) * 64 // side), -(-(column + 1) * 64 // side)
+            part[row, column] = mask[top:bottom, left:right].double().mean()
+    for name, chosen in (("single", maps.amax((1, 2))), ("sum", maps.sum((1, 2)))):
+        own = maps[int(chosen.argmax())]
+        assert found[name] == pytest.approx(float((own * part).sum() / own.sum()), rel=1e-5)
+    assert found["area"] == pytest.approx(float(part.mean()), rel=1e-5)
+    assert 0 < found["area"] < 1
+
+
+def test_the_share_on_the_object_needs_maps_and_a_mask_of_the_picture(small_zfnet, image):
+    with pytest.raises(BadInput, match="must be as the picture"):
+        occ.on_object(small_zfnet, image, torch.ones(32, 32))
+    with pytest.raises(BadInput, match="choose a layer of maps"):
+        occ.on_object(small_zfnet, image, torch.ones(64, 64), "fc7")
 
 
 def test_the_square_is_drawn_where_the_network_saw_it(small_zfnet, one):

@@ -1,7 +1,7 @@
 """Occlusion: which parts of a picture the network's answer rests on (Sec. 4.2, Fig. 7).
 
 A square slides over the picture. For each of its places the network looks again, and three things
-are recorded: the total activation of the feature map that answers most to the whole picture
+are recorded: the total activation of the feature map that answers most strongly to the picture
 (Fig. 7b), the probability of the class (d), and the most probable label (e).
 
 Shapes: h x w places of the square, K classes, H x W pixels.
@@ -109,7 +109,8 @@ def occlusion_maps(
         Whose feature map is recorded. In a network that is not a chain of layers: the name of a
         module.
     feature_map : int, optional
-        By default the one with the largest sum over its positions, in the whole picture.
+        By default the one with the strongest single activation in the whole picture. (The one with
+        the largest sum is often a map of textures, which answers to the background.)
     overhang : bool
         Let the square begin and end half outside, so that the border is covered as often as the
         middle.
@@ -371,15 +372,15 @@ def total(activations: Tensor, feature_map: int) -> Tensor:
 
 
 def check_map(feature_map: int | None, activations: Tensor, layer: str) -> int:
-    """The feature map as given, or the one with the largest sum in the first picture."""
+    """The feature map as given, or the one with the strongest activation in the first picture."""
     if not isinstance(activations, Tensor) or activations.ndim not in (2, 4):
         raise BadInput(f"{layer} gives no feature maps (N, C, h, w); choose another layer.")
-    sums = activations[0].flatten(1).sum(1) if activations.ndim == 4 else activations[0]
+    strongest = activations[0].flatten(1).amax(1) if activations.ndim == 4 else activations[0]
     if feature_map is None:
-        return int(sums.argmax())
-    if not isinstance(feature_map, int) or not 0 <= feature_map < len(sums):
+        return int(strongest.argmax())
+    if not isinstance(feature_map, int) or not 0 <= feature_map < len(strongest):
         raise BadInput(
-            f"Feature map {feature_map!r} is not in {layer}; it has maps 0 to {len(sums) - 1}."
+            f"Feature map {feature_map!r} is not in {layer}; it has maps 0 to {len(strongest) - 1}."
         )
     return feature_map
 

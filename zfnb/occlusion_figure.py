@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -201,6 +202,43 @@ def follows_others(rows: Sequence[OccludedPicture]) -> np.ndarray:
     )
 
 
+def on_object(net: Network, image: Tensor, mask: Tensor, layer: str = "conv5") -> dict[str, float]:
+    """Which map "with the strongest response" answers to the object? Two readings of Sec. 4.2.
+
+    Parameters
+    ----------
+    image : Tensor (3, H, W)
+    mask : Tensor (H, W) in [0, 1]
+        How much of each pixel is the object.
+
+    Returns
+    -------
+    dict
+        From 0 to 1. "single", "sum": the share of the map's activation that lies on the object, of
+        the map with the strongest single activation and of the one with the largest sum. "area":
+        the object's share of the picture, which a map that answers everywhere would get.
+
+    Raises
+    ------
+    BadInput
+        For a mask of another size, or a layer without maps.
+    """
+    if mask.shape != image.shape[-2:]:
+        raise BadInput(
+            f"The mask must be as the picture, {tuple(image.shape[-2:])}, not {tuple(mask.shape)}."
+        )
+    maps = features(net, image, layer)  # (1, C, a, b)
+    if maps.ndim != 4:
+        raise BadInput(f"{layer} has single units, which lie nowhere; choose a layer of maps.")
+    chosen = {"single": check_map(None, maps, layer), "sum": int(maps[0].sum((1, 2)).argmax())}
+    object_ = F.adaptive_avg_pool2d(mask[None, None].to(maps), maps.shape[2:])[0, 0]  # (a, b)
+    shares = {}
+    for name, number in chosen.items():
+        total = maps[0, number].sum()
+        shares[name] = float((maps[0, number] * object_).sum() / total) if total > 0 else 0.0
+    return {**shares, "area": float(object_.mean())}
+
+
 def lows_apart(maps: OcclusionMaps) -> float:
     """How far the place that costs the map most is from the one that costs the class most.
 
@@ -318,7 +356,7 @@ class Watcher:
     image : Tensor (3, H, W)
     layer : str
     feature_map : int, optional
-        By default the one with the largest sum in the whole picture.
+        By default the one with the strongest activation in the whole picture.
 
     Attributes
     ----------

@@ -104,7 +104,7 @@ def table_chart(
     if not panels:
         raise BadInput("There is no column of Table 1 to draw; give at least one.")
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(2.2 * len(panels) + 0.6, 3.5), squeeze=False, layout="constrained"
+        1, len(panels), figsize=(2.7 * len(panels) + 0.6, 3.5), squeeze=False, layout="constrained"
     )
     labels = [*parts, "random"]
     place = np.arange(len(labels))
