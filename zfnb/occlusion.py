@@ -292,8 +292,9 @@ def by_windows(
         feature_map = check_map(feature_map, seen.activations[layer], layer)
         whole = total(seen.activations[layer], feature_map)
         changed, tops = [], []
+        own, cover = channels_last(image), channels_last(cover)
         for chunk in places.split(CHUNK):
-            windows = covered(image, cover, chunk, square)
+            windows = covered(own, cover, chunk, square)
             for name, windows in seen.up(windows, many=len(places) >= MANY):  # noqa: B020
                 if name == layer:
                     new, old = windows.values, seen.cut(layer, windows)
@@ -310,12 +311,12 @@ def by_windows(
 
 
 def covered(image: Tensor, cover: Tensor, places: Tensor, square: int) -> Windows:
-    """The parts of the picture that a square at `places` (M, 2) changes, inside the picture."""
-    start = places.clamp(0, image.shape[-1] - square)
+    """The parts of a picture (H, W, 3) that a square at `places` (M, 2) changes, inside of it."""
+    start = places.clamp(0, len(image) - square)
     (top, left) = start.T
-    values = gather(channels_last(cover), top, square, left, square)
+    values = gather(cover, top, square, left, square)
     if not torch.equal(start, places):
-        own = gather(channels_last(image), top, square, left, square)
+        own = gather(image, top, square, left, square)
         at = torch.arange(square, device=places.device)
         rows, columns = (
             (at >= shift[:, None]) & (at < shift[:, None] + square) for shift in (places - start).T
