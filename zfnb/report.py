@@ -95,6 +95,9 @@ def build(
     folder = Path(notebooks) if notebooks is not None else None
     chosen = nbs.find(only, folder)
     given = nbs.assign(chosen, profile, parameters or {})
+    for path in chosen:  # a notebook may read what ran before it
+        if "report" in nbs.declared(path):
+            given[path].setdefault("report", "../..")  # `out`, as seen from where it runs
     timeout = timeout if timeout is not None else TIMEOUTS[profile]
     out = writable(out)
     work = out / "work"
