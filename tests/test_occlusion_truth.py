@@ -194,7 +194,9 @@ def test_measurements_replace_their_like(tmp_path):
     keep(path, row | {"value": 3})
     assert [one["value"] for one in kept(path)] == [2, 3]
     path.write_text(path.read_text()[:40])
-    with pytest.raises(BadInput, match=r"occlusion\.json cannot be read .* measure again"):
+    with pytest.raises(
+        BadInput, match=r"occlusion\.json is damaged .* remove it and make it again"
+    ):
         kept(path)
 
 

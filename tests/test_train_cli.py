@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 import zfnb
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import evaluate
+from zfnb.fine_tuning import LR
+from zfnb.models import build, describe_variant
 from zfnb.recipes import recipe_named
 from zfnb.train_cli import open_sets, train
+from zfnb.weights import save_weights
 
 APP = typer.Typer()
 APP.command()(train)
@@ -73,6 +76,27 @@ def test_imagenet_from_end_to_end(imagenet, tmp_path):
     assert (tmp_path / "run" / "log.jsonl").read_text() == log
 
 
+def test_fine_tuning_from_a_file(imagenet, tmp_path):
+    """The input is that of the weights, the rate one for fine-tuning, unless others are asked."""
+    net = build(describe_variant("zfnet", input_size=64, width=0.03), 5)
+    weights = tmp_path / "mine.safetensors"
+    save_weights(net, weights, {"input_size": 64, "width": 0.03})
+    words = ["zfnet", "--data", "imagenet", "--root", imagenet, "--no-cache", *SMALL]
+    words += ["--weights", weights]
+    code, _, error = call(*words, "--out", tmp_path / "run")
+    assert code == 0, error
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["settings"]["input_size"] == 64 and facts["settings"]["recipe"]["lr"] == LR
+    assert "zfnet --data imagenet --recipe modern --weights mine.safetensors" in facts["command"]
+    assert zfnb.load_model("zfnet", weights=tmp_path / "run" / "zfnet.safetensors").shapes[
+        "fc8"
+    ] == (3,)
+    code, _, error = call(*words, "--lr", "0.02", "--out", tmp_path / "faster")
+    assert "--lr 0.02" in json.loads((tmp_path / "faster" / "run.json").read_text())["command"]
+    error = call(*words, "--input-size", "96", "--out", tmp_path / "larger")[2]
+    assert isinstance(error, BadInput) and "input_size=64, not 96" in str(error)
+
+
 def test_decoding_workers_give_what_the_cache_gives(imagenet, tmp_path):
     base = ["zfnet", "--data", "imagenet", "--root", imagenet, "--input-size", 64, *SMALL]
     call(*base, "--cache", tmp_path / "cache", "--out", tmp_path / "a")
@@ -119,6 +143,7 @@ def test_which_pictures_measure(imagenet, tmp_path):
         (["zfnet", "--device", "tpu9"], UnknownName, "device"),
         (["zfnet", "--width", "0"], BadInput, "width"),
         (["zfnet", "--checkpoint-every", "0"], BadInput, "checkpoint_every"),
+        (["zfnet", "--weights", "tiny"], UnknownName, "weights for zfnet"),
     ],
 )
 def test_mistakes_get_one_clear_sentence(imagenet, tmp_path, words, kind, message):

@@ -18,6 +18,7 @@ from zfnb import transfer_cli
 from zfnb.data.folders import folder_dataset
 from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_cache import extract
+from zfnb.fine_tuning import LR
 from zfnb.gram import gram
 from zfnb.metrics import average_precision, mean_per_class_accuracy
 from zfnb.models import build, describe_variant
@@ -33,11 +34,11 @@ from zfnb.transfer import (
     layer_features,
     layers_to_compare,
     mean_and_spread,
-    not_pretrained,
     several_objects,
+    train_network,
 )
 from zfnb.transfer_tables import fig9, kept, measured, published, table4, table7, with_run
-from zfnb.weights import save_weights
+from zfnb.weights import fingerprint, save_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -202,7 +203,7 @@ def test_not_pretrained(dataset, tmp_path):
     drawn = draw(dataset.targets, 8)
     steps = []
     options = {"progress": False, "device": "cpu"}
-    result = not_pretrained(
+    result = train_network(
         dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options
     )
     assert len(steps) == 2 * (24 // 4)
@@ -211,13 +212,36 @@ def test_not_pretrained(dataset, tmp_path):
     run = json.loads((home / "run.json").read_text())
     assert run["data"]["training_pictures"] == 24
     steps.clear()
-    again = not_pretrained(
+    again = train_network(
         dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options
     )
     assert not steps and np.array_equal(again.predicted, result.predicted)
     other = replace(settings, input_size=64)
     with pytest.raises(BadInput, match="input_size"):
-        not_pretrained(dataset, drawn, other, tmp_path / "runs", **options)
+        train_network(dataset, drawn, other, tmp_path / "runs", **options)
+
+
+def test_fine_tuned(net, dataset, tmp_path):
+    """In a folder of its own beside the one from random weights; it starts from what it knows."""
+    weights = tmp_path / "small.safetensors"
+    save_weights(net, weights)
+    recipe = replace(recipe_named("modern"), epochs=1, batch=8, lr=1e-9)
+    bare = Settings("zfnet", "folder", recipe, input_size=64, width=1 / 16)
+    drawn, options = draw(dataset.targets, 8), {"progress": False, "device": "cpu"}
+    result = train_network(
+        dataset, drawn, replace(bare, weights=weights), tmp_path / "runs", **options
+    )
+    assert result.kind == "fine-tuned" and (result.train, result.test) == (24, 18)
+    (home,) = (tmp_path / "runs").glob("zfnet-8-split0-*-from-small")
+    tuned = zfnb.load_model("zfnet", weights=home / "zfnet.safetensors")
+    assert tuned.shapes["fc8"] == (3,)
+    torch.testing.assert_close(  # at so small a rate nothing moves; the file has float16
+        tuned.conv3.filter.weight, net.conv3.filter.weight, rtol=1e-3, atol=1e-4
+    )
+    assert train_network(dataset, drawn, bare, tmp_path / "runs", **options).kind == (
+        "not pretrained"
+    )
+    assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
 # ---------------------------------------------------------------- several objects
@@ -327,7 +351,14 @@ def test_table4_and_fig9():
         row(30, classifier="not pretrained", layer=None),
     ]
     content = {"name": "table4", "runs": [run_of(rows=rows)]}
+    tuned = run_of(rows=[row(72, layer=None, classifier="fine-tuned"),
+                         row(74, layer=None, classifier="fine-tuned", split=1)])  # fmt: skip
+    content = with_run(content, {**tuned, "settings": {}})
+    assert len(content["runs"]) == 2  # both stay: it is another thing to do with the same weights
+    assert len(with_run(content, {**tuned, "settings": {}})["runs"]) == 2
     table = table4(content)
+    assert table.loc[("fine-tuned", 30), "net (w)"] == 73
+    assert np.isnan(table.loc[("fine-tuned", 30), "paper"])
     assert table.loc[("pretrained", 30), "net (w)"] == 70
     assert table.loc[("not pretrained", 30), "net (w)"] == 30
     assert np.isnan(table.loc[("pretrained", 15), "net (w)"])
@@ -426,6 +457,75 @@ def test_scratch_and_pretrained_in_one_table(command, tmp_path):
     assert [r["classifier"] for r in runs[1]["rows"]] == ["not pretrained"] * 2
     assert "scratch --data folder --network zfnet" in runs[1]["command"]
     assert "--width 0.04" in runs[1]["command"] and runs[1]["settings"]["recipe"]["epochs"] == 1
+
+
+def test_scratch_from_weights_is_fine_tuning(command, tmp_path):
+    """Its rows stand beside those of classifiers on the same weights."""
+    results = ["--results", str(tmp_path / "table4.json"), "--count", "4"]
+    done = command("table4", "--cache", str(tmp_path / "cache"), *results)
+    assert done.exit_code == 0, done.output
+    words = ["--weights", str(tmp_path / "small.safetensors"), "--width", str(1 / 16)]
+    words += ["--epochs", "1", "--batch", "6", "--out", str(tmp_path / "runs")]
+    words += ["--pictures", str(tmp_path), *results]
+    done = command("scratch", *words, network="zfnet")
+    assert done.exit_code == 0, done.output
+    first, second = kept("table4", tmp_path / "table4.json")["runs"]
+    assert first["weights"] == second["weights"] == "small.safetensors"
+    assert first["checksum"] == second["checksum"]
+    assert [r["classifier"] for r in second["rows"]] == ["fine-tuned"] * 2
+    assert "scratch --data folder --network zfnet --weights small.safetensors" in second["command"]
+    assert f"--lr {LR} --input-size 64" in second["command"]  # as the weights were trained
+    assert second["settings"]["weights"] == "small.safetensors"
+    assert str(tmp_path) not in json.dumps([first, second])
+    rows = measured("table4", tmp_path / "table4.json", "folder")
+    assert set(rows["classifier"]) == {"svm", "softmax", "fine-tuned"}
+
+
+def test_several_classifiers_in_one_command(command, tmp_path):
+    words = ["--cache", str(tmp_path / "cache"), "--count", "4", "--classifier", "softmax"]
+    done = command("table4", *words, "--classifier", "svm-against-all", "--classifier", "svm")
+    assert done.exit_code == 0, done.output
+    (run,) = kept("table4", tmp_path / "table4.json")["runs"]
+    kinds = ["softmax", "svm-against-all", "svm"]
+    assert [r["classifier"] for r in run["rows"]] == [kind for kind in kinds for _ in range(2)]
+    assert "--classifier softmax --classifier svm-against-all" in run["command"]
+
+
+def test_a_part_of_before_is_read(command, net, dataset, tmp_path):
+    """The format of the unfinished files that lie beside the results."""
+    stored = zfnb.load_model("zfnet", weights=tmp_path / "small.safetensors")
+    line = {"regularisation": 10.0, "train_pictures": 12, "test_pictures": 30, "seconds": 90.1}
+    part = {
+        "network": "zfnet",
+        "weights": "small.safetensors",
+        "checksum": fingerprint(stored)[:16],
+        "data": {
+            "name": dataset.name,
+            "pictures": 42,
+            "classes": 3,
+            "fingerprint": dataset.fingerprint()[:16],
+        },
+        "command": "python -m zfnb.transfer_cli table7 ...",
+        "date": "2026-11-25T21:09:32Z",
+        "code": {"zfnb": "0.1.0", "commit": "b" * 40, "changed": []},
+        "machine": {"device": "CPU (x86_64), 1 threads", "python": "3.11.7", "torch": "2.13.0"},
+        "protocol": {"counts": [4], "splits": 2, "test": 50, "seed": 0},
+        "rows": [{"layer": 1, "classifier": "svm", "count": 4, "split": 0, "accuracy": 51.451,
+                  **line}],
+        "seconds": 172.6,
+    }  # fmt: skip
+    path = tmp_path / f".table7-zfnet-small.safetensors-{dataset.name}.part.json"
+    path.write_text(json.dumps(part))
+    words = ["--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "1"]
+    done = command("table7", *words)
+    assert done.exit_code == 0, done.output
+    (run,) = kept("table7", tmp_path / "table7.json")["runs"]
+    assert run["rows"][0] == part["rows"][0] and [r["split"] for r in run["rows"]] == [0, 1]
+    assert run["seconds"] >= 172.6 and list(run) == list(part) and not path.exists()
+    path.write_text(json.dumps({**part, "checksum": "of another network"}))
+    assert command("table7", *words).exit_code == 0
+    (run,) = kept("table7", tmp_path / "table7.json")["runs"]
+    assert run["rows"][0]["seconds"] != 90.1 and run["seconds"] < 172.6
 
 
 def test_the_voc_command(net, tmp_path, monkeypatch):

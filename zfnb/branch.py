@@ -50,7 +50,7 @@ def check_branch(source: Path, before: dict, settings: Settings, done: float) ->
             "A run can branch only with a trapezoid for its learning rate; the recipe "
             f"{recipe.name} has another schedule."
         )
-    if comparable(before) != comparable(asdict(settings)):
+    if comparable(before) != comparable(settings.facts()):
         raise BadInput(
             f"The run in {source} has other settings; a branch may differ in --epochs and "
             "--cool-down only."

@@ -27,6 +27,7 @@ from zfnb.errors import BadInput, MissingData
 from zfnb.evaluate import ensemble, in_top, probabilities, top_k_errors
 from zfnb.models import Network
 from zfnb.paths import embedded
+from zfnb.runs import read_results
 
 Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
 CONFUSED = 40  # pairs of classes that are kept
@@ -311,14 +312,19 @@ def kept(path: Path | None = None) -> dict:
     ------
     MissingData
         If nothing was kept yet.
+    BadInput
+        If the file is damaged.
     """
     path = path or embedded("data", "results", "table2.json")
     if not path.exists():
         raise MissingData(f"There is no {path.name} yet: `zfnb evaluate ... --results` makes it.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInput(f"{path.name} is damaged ({error}); make it again.") from error
+    return read_results(path, "zfnb evaluate ... --results", whole_record)
+
+
+def whole_record(content: dict) -> dict:
+    """The content, if all is there that `record` writes; else KeyError."""
+    _ = [content[key] for key in ("data", "classes", "measured", "rows", "details")]
+    return content
 
 
 def kept_rows(content: dict, whole: str | None = None) -> list[Row]:

@@ -39,7 +39,7 @@ def evaluate(
     from zfnb import classification as table2
     from zfnb.cli import load, show_table
     from zfnb.processes import choose_device
-    from zfnb.runs import commit, machine, write_json
+    from zfnb.runs import measurement, write_json
 
     for text in networks:
         if ":" not in text:
@@ -84,10 +84,7 @@ def evaluate(
         data={"name": data, "split": split, "pictures": len(items)},
         classes=next(iter(nets.values())).classes,
         measured={
-            "command": " ".join(words),
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "code": {"zfnb": zfnb.__version__, **commit()},
-            "machine": machine(chosen),
+            **measurement(" ".join(words), chosen),
             "seconds": round(seconds, 1),
         },
     )

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ from zfnb.evaluate import probabilities, top_k_errors
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
 from zfnb.recipes import recipe_named
-from zfnb.runs import check_same, commit, machine, read_json, read_log, write_json
+from zfnb.runs import check_same, measurement, read_json, read_log, write_json
 from zfnb.runs import command as train_command
 from zfnb.table3 import kept
 from zfnb.train_cli import run_alone
@@ -304,7 +303,7 @@ def refuse_another_run(folder: Path, settings: Settings) -> None:
     """Say before hours of training, and not after, that a folder holds another run."""
     if (folder / "run.json").exists():
         before = {"settings": read_json(folder / "run.json").get("settings", {})}
-        check_same(before, {"settings": asdict(settings), "data": {}}, folder)
+        check_same(before, {"settings": settings.facts()}, folder)
 
 
 def refuse_to_lose(results: Path | None, out: Path) -> None:
@@ -362,10 +361,7 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
                 "a table needs rows that differ in the network alone. Choose another --out."
             )
     return {
-        "command": command,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "code": {"zfnb": zfnb.__version__, **commit()},
-        "machine": machine(device or torch.device("cpu")),
+        **measurement(command, device or torch.device("cpu")),
         **shared,
         "rows": [row for row in rows if "error" not in row],
         "failed": [row for row in rows if "error" in row],

@@ -33,11 +33,10 @@ from zfnb.models import Network, features
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
-from zfnb.runs import commit, machine, read_json, write_json
+from zfnb.runs import measurement, read_results, write_json
 from zfnb.train_cli import run_alone
 
 DATA = ("scenes", "tiny-imagenet")
-AGAIN = "remove it and measure again with `python -m zfnb.occlusion_truth`"
 
 
 @dataclass(frozen=True)
@@ -259,6 +258,8 @@ def measure(
     """Measure how well the drop in probability points at the object (Sec. 4.2)."""
     if data not in DATA:
         raise UnknownName.of("data", data, DATA)
+    path = results or embedded("data", "results", "occlusion.json")
+    kept(path)  # a damaged file is said now, and not after hours
     name, _, weights = network.partition(":")
     net = zfnb.load_model(name, weights=weights or None)
     began = time.perf_counter()
@@ -285,6 +286,7 @@ def measure(
     said = summary(found)
     typer.echo(in_words(said))
     words = f"python -m zfnb.occlusion_truth --data {data} --network {network}"
+    words += f" --pictures {pictures} --square {square} --fill {fill}"
     record = {
         "data": data,
         "network": network,
@@ -292,15 +294,11 @@ def measure(
         "summary": asdict(said),
         "pictures": [asdict(one) for one in found],
         "measured": {
-            "command": f"{words} --pictures {pictures} --square {square} --fill {fill}",
-            "seed": seed,
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "code": {"zfnb": zfnb.__version__, **commit()},
-            "machine": machine(chosen),
+            **measurement(words, chosen, seed=seed),
             "seconds": round(time.perf_counter() - began, 1),
         },
     }
-    keep(results or embedded("data", "results", "occlusion.json"), record)
+    keep(path, record)
 
 
 def in_words(said: Summary) -> str:
@@ -323,7 +321,9 @@ def keep(path: Path, record: dict) -> None:
 def kept(path: Path | None = None) -> list[dict]:
     """The measurements that are kept; none if the file is not there."""
     path = path or embedded("data", "results", "occlusion.json")
-    return read_json(path, AGAIN)["rows"] if path.exists() else []
+    if not path.exists():
+        return []
+    return read_results(path, "python -m zfnb.occlusion_truth", lambda found: list(found["rows"]))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import json
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -40,6 +42,16 @@ def commit() -> dict:
         return {"commit": None, "changed": []}
 
 
+def code() -> dict:
+    """The version of this code, and its `commit`."""
+    return {"zfnb": zfnb.__version__, **commit()}
+
+
+def timestamp() -> str:
+    """The time as files have it: UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def machine(device: torch.device) -> dict[str, str]:
     """What a number was measured on."""
     gpu = device.type == "cuda"
@@ -51,12 +63,47 @@ def machine(device: torch.device) -> dict[str, str]:
     }
 
 
+def measurement(command_line: str, device: torch.device, **asked: object) -> dict:
+    """How numbers came about; every file of results says it in these words.
+
+    Parameters
+    ----------
+    command_line : str
+        What gives the numbers again, without the places of one machine.
+    device : torch.device
+    **asked
+        What the command line does not say.
+
+    Returns
+    -------
+    dict
+        ``command``, what was `asked`, ``date`` (when this was called, UTC), ``code`` (version,
+        commit, changed files) and ``machine`` (device, versions).
+    """
+    return {
+        "command": command_line,
+        **asked,
+        "date": timestamp(),
+        "code": code(),
+        "machine": machine(device),
+    }
+
+
+def weights_name(weights: str | os.PathLike) -> str:
+    """Weights as files name them: a weights file without its place on one machine."""
+    path = Path(weights)
+    return path.name if path.suffix in (".safetensors", ".pth", ".pt") else str(weights)
+
+
 def command(settings: Settings) -> str:
     """The command line of a run, without the places of one machine."""
     recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
     words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
+    if settings.weights is not None:
+        words.append(f"--weights {weights_name(settings.weights)}")
+    said = () if settings.weights is None else ("lr",)  # to fine-tune, it is not the recipe's own
     for name in ("epochs", "batch", "lr", "dropout", "cool_down"):
-        if getattr(recipe, name) != getattr(preset, name):
+        if name in said or getattr(recipe, name) != getattr(preset, name):
             words.append(f"--{name.replace('_', '-')} {getattr(recipe, name)}")
     words.append(f"--input-size {settings.input_size}")
     if settings.width != 1:
@@ -66,7 +113,10 @@ def command(settings: Settings) -> str:
 
 
 def check_same(old: dict, new: dict, folder: Path) -> None:
-    """A run may only be continued with the settings and the data that it was started with."""
+    """A run may only be continued with the settings, data and start that it was started with.
+
+    What one of the two does not name, since an earlier version knew no such setting, is None in it.
+    """
 
     def flat(value: dict, before: str = "") -> dict:
         items: dict = {}
@@ -76,13 +126,13 @@ def check_same(old: dict, new: dict, folder: Path) -> None:
         return items
 
     new = json.loads(json.dumps(new))  # tuples become lists, as in the file
-    for part in ("settings", "data"):
-        before, now = flat(old.get(part, {})), flat(new[part])
-        for key in now:
-            if before.get(key) != now[key]:
+    for part in ("settings", "data", "start"):
+        before, now = flat(old.get(part, {})), flat(new.get(part, {}))
+        for key in {**now, **before}:
+            if before.get(key) != now.get(key):
                 raise BadInput(
                     f"The run in {folder} was started with {key} = {before.get(key)!r}, not "
-                    f"{now[key]!r}; continue with the same, or choose another --out."
+                    f"{now.get(key)!r}; continue with the same, or choose another --out."
                 )
 
 
@@ -97,6 +147,31 @@ def read_json(path: Path, advice: str = "start again in another folder") -> dict
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error}); {advice}.") from error
+
+
+def read_results(path: Path, again: str, check: Callable[[Any], Any] = lambda found: found) -> Any:
+    """The content of a file of results.
+
+    Parameters
+    ----------
+    path : path
+    again : str
+        The command that makes the file.
+    check : callable, optional
+        Takes the content and returns what is wanted of it; its ValueError, KeyError, TypeError or
+        AttributeError means that the content is not of the right form.
+
+    Raises
+    ------
+    BadInput
+        A file that cannot be read, or of another form.
+    """
+    try:
+        return check(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"{path.name} is damaged ({error}); remove it and make it again with `{again}`."
+        ) from error
 
 
 def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:

@@ -9,7 +9,6 @@ and a test of whether the one is smaller than the other by more than chance.
 from __future__ import annotations
 
 import csv
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from zfnb.models import Network
 from zfnb.paths import embedded
 from zfnb.permutation import distances_by_zero, label_test, random_spread, rank_test
 from zfnb.random_masks import box_masks, random_boxes
-from zfnb.runs import commit, machine, write_json
+from zfnb.runs import measurement, read_results, write_json
 from zfnb.train_cli import run_alone
 
 PLACES = {
@@ -312,19 +311,17 @@ def kept(path: str | Path | None = None) -> dict:
     path = embedded("data", "results", "table1.json") if path is None else Path(path)
     if not path.exists():
         return {"measured": [], "rows": []}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content["rows"], list) or not isinstance(content["measured"], list):
-            raise TypeError("its rows are not a list")
-        # JSON has no NaN.
-        content["rows"] = [
-            {name: np.nan if v is None else v for name, v in row.items()} for row in content["rows"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f"{path.name} is damaged ({error}); make it again with `python -m zfnb.table1`."
-        ) from error
-    return content
+    return read_results(path, "python -m zfnb.table1", from_file)
+
+
+def from_file(content: dict) -> dict:
+    """The content of the file with NaN where it has null, since JSON has no NaN."""
+    if not isinstance(content["rows"], list) or not isinstance(content["measured"], list):
+        raise TypeError("its rows are not a list")
+    rows = [
+        {name: np.nan if v is None else v for name, v in row.items()} for row in content["rows"]
+    ]
+    return {**content, "rows": rows}
 
 
 # The command
@@ -351,7 +348,9 @@ def measure_all(
             raise BadInput(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     names, started, rows = list(sets or SETS), time.monotonic(), []
-    found = {name: marked_faces(name, root) for name in names}  # what is missing is said first
+    path = embedded("data", "results", "table1.json") if results is None else results
+    before = kept(path)  # a damaged file, or missing pictures, are said now and not after hours
+    found = {name: marked_faces(name, root) for name in names}
     for network in networks or NETWORKS:
         name, _, weights = network.rpartition(":")
         if not name:
@@ -370,18 +369,14 @@ def measure_all(
         *(f"--networks {name}" for name in networks or ()),
         f"--draws {draws} --frame {frame} --fill {fill} --seed {seed}",
     ]
-    path = embedded("data", "results", "table1.json") if results is None else results
     facts = {
-        "command": " ".join(words),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "code": {"zfnb": zfnb.__version__, **commit()},
-        "machine": machine(torch.device("cpu")),
+        **measurement(" ".join(words), torch.device("cpu")),
         "seconds": round(time.monotonic() - started, 1),
         "data": {name: len(pictures) for name, pictures in found.items()},
         "settings": {"parts": list(PAPERS), "draws": draws, "frame": frame, "fill": fill},
         "seed": seed,
     }
-    write_json(path, merged(kept(path), rows, facts))
+    write_json(path, merged(before, rows, facts))
     typer.echo(in_text(select(rows, zero="own")).to_string(index=False))
 
 

@@ -25,9 +25,14 @@ def train(
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run; runs/NETWORK")] = None,
     recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
+    weights: Annotated[
+        str | None, typer.Option(help="fine-tune these: a name from `zfnb models`, or a file")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="default: the recipe's")] = None,
     batch: Annotated[int | None, typer.Option(help="over all processes")] = None,
-    lr: Annotated[float | None, typer.Option(help="learning rate")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="learning rate; the recipe's, or to fine-tune 0.003")
+    ] = None,
     dropout: Annotated[float | None, typer.Option(help="in layers 6 and 7")] = None,
     cool_down: Annotated[float | None, typer.Option(help="epochs; recipe modern")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
@@ -36,7 +41,9 @@ def train(
     branch_of: Annotated[
         Path | None, typer.Option(help="start where this run stands, with other --epochs")
     ] = None,
-    input_size: Annotated[int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96")] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96, or that of --weights")
+    ] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
     holdout: Annotated[int, typer.Option(help="pictures a class kept out, to tune on")] = 0,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
@@ -51,11 +58,16 @@ def train(
     """Train a network on a dataset (Sec. 3.1); interrupt it at will, go on with --resume."""
     import torch
 
+    from zfnb.fine_tuning import LR
+    from zfnb.models import load_model
     from zfnb.paths import cache_root
     from zfnb.recipes import recipe_named
     from zfnb.training import Settings
     from zfnb.training import train as run
 
+    if weights is not None:
+        lr = LR if lr is None else lr
+        input_size = input_size or load_model(network, weights=weights).input_size
     changes = {"epochs": epochs, "batch": batch, "lr": lr, "dropout": dropout}
     changes["cool_down"] = cool_down
     chosen = replace(
@@ -70,6 +82,7 @@ def train(
         precision=precision,
         seed=seed,
         holdout=holdout,
+        weights=weights,
     )
     if threads is not None:
         if threads < 1:

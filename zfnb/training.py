@@ -1,6 +1,6 @@
 """Training a network of the paper from pictures (Sec. 3.1), on a laptop or on several GPUs.
 
-`train` does a whole run. A run is a folder:
+`train` does a whole run, from random weights or from a trained network's. A run is a folder:
 
     run.json            what was run: settings, data, commit, versions, times
     log.jsonl           one line a step (loss, learning rate), one an epoch (errors, filters)
@@ -33,7 +33,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
-import zfnb
 from zfnb import checkpoints
 from zfnb.adopt import fold_batch_norm
 from zfnb.batches import (
@@ -52,6 +51,7 @@ from zfnb.batches import (
 from zfnb.branch import branch
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import in_top, probabilities
+from zfnb.fine_tuning import LOADED, classifier, description_of, fine_tuning, take_over
 from zfnb.memory import keep_memory
 from zfnb.models import (
     Network,
@@ -59,6 +59,7 @@ from zfnb.models import (
     describe_variant,
     evaluating,
     imagenet_preprocessing,
+    load_model,
 )
 from zfnb.processes import Processes, choose_device, processes
 from zfnb.recipes import (
@@ -71,8 +72,18 @@ from zfnb.recipes import (
     start,
     trapezoid,
 )
-from zfnb.runs import check_same, command, commit, machine, read_json, write_json
-from zfnb.weights import save_weights
+from zfnb.runs import (
+    check_same,
+    code,
+    command,
+    commit,
+    machine,
+    read_json,
+    timestamp,
+    weights_name,
+    write_json,
+)
+from zfnb.weights import fingerprint, save_weights
 from zfnb.winograd import use_winograd
 
 PRECISIONS = ("float32", "bfloat16")
@@ -98,6 +109,9 @@ class Settings:
     seed : int
     holdout : int
         Pictures of each class that are kept out of training, to tune on. 0: none.
+    weights : str or path, optional
+        Where to start from, as for `zfnb.load_model`: all but the classifier is taken over, and the
+        recipe becomes that of `zfnb.fine_tuning`. None: random weights.
     """
 
     network: str
@@ -108,8 +122,11 @@ class Settings:
     precision: str = "float32"
     seed: int = 0
     holdout: int = 0
+    weights: str | os.PathLike | None = None
 
     def __post_init__(self) -> None:
+        if self.weights is not None:
+            object.__setattr__(self, "recipe", fine_tuning(self.recipe))
         if self.precision not in PRECISIONS:
             raise UnknownName.of("precision", self.precision, PRECISIONS)
         recipe = self.recipe
@@ -123,6 +140,15 @@ class Settings:
         for name in ("seed", "holdout"):
             if getattr(self, name) < 0:
                 raise BadInput(f"{name} must not be negative, not {getattr(self, name)}.")
+
+    def facts(self) -> dict:
+        """As files keep them: without the places of one machine, `weights` only if there are any.
+
+        So a run that was started before there were `weights` looks like one without.
+        """
+        facts = asdict(self)
+        weights = facts.pop("weights")
+        return facts if weights is None else {**facts, "weights": weights_name(weights)}
 
     def variant(self) -> dict:
         """What `load_model` needs to rebuild the network."""
@@ -142,6 +168,8 @@ class Run:
     ----------
     net : Network
         Being trained, on the device.
+    start : str or None
+        Checksum of the network that it started from; None for random weights.
     epoch, step : int
         Epochs done, and steps done within this one.
     losses : list of float
@@ -178,6 +206,7 @@ class Run:
         if settings.holdout:
             self.learn, self.held = hold_out(self.targets, settings.holdout)
         self.squares = self._squares(cache)
+        self.start: str | None = None
         self.net = self._network().to(device, memory_format=torch.channels_last)
         if device.type == "cpu":
             keep_memory()
@@ -215,12 +244,19 @@ class Run:
 
     def _network(self) -> Network:
         settings, recipe = self.settings, self.recipe
-        description = describe_variant(
-            settings.network, **settings.variant(), batch_norm=recipe.batch_norm
-        )
-        preprocessing = imagenet_preprocessing(settings.input_size)
-        if recipe.std is not None:
-            preprocessing = replace(preprocessing, std=recipe.std)
+        source = None
+        if settings.weights is None:
+            description = describe_variant(
+                settings.network, **settings.variant(), batch_norm=recipe.batch_norm
+            )
+            preprocessing = imagenet_preprocessing(settings.input_size)
+            if recipe.std is not None:
+                preprocessing = replace(preprocessing, std=recipe.std)
+        else:
+            size = {"input_size": settings.input_size, "width": settings.width}
+            source = load_model(settings.network, weights=settings.weights, **size)
+            description, preprocessing = description_of(source), source.preprocessing
+            self.start = fingerprint(source)[:16]
         torch.manual_seed(seeded("start", settings.seed))
         net = build(
             description,
@@ -229,6 +265,8 @@ class Run:
             classes=class_names(self.train_set),
         )
         start(net, recipe)
+        if source is not None:
+            take_over(net, source)
         for module in net.modules():
             if isinstance(module, nn.Dropout):
                 module.p = recipe.dropout
@@ -237,12 +275,15 @@ class Run:
         return net
 
     def _optimizer(self) -> torch.optim.SGD:
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        free = [p for p in self.net.parameters() if p.ndim <= 1]
+        new, groups = classifier(self.net), {}
+        for name, parameter in self.net.named_parameters():
+            decay = self.recipe.weight_decay if parameter.ndim > 1 else 0.0
+            loaded = self.settings.weights is not None and name.split(".")[0] != new
+            groups.setdefault((decay, LOADED if loaded else 1.0), []).append(parameter)
         return torch.optim.SGD(
             [
-                {"params": decayed, "weight_decay": self.recipe.weight_decay},
-                {"params": free, "weight_decay": 0.0},
+                {"params": parameters, "weight_decay": decay, "factor": factor}
+                for (decay, factor), parameters in groups.items()
             ],
             lr=self.recipe.lr,
             momentum=self.recipe.momentum,
@@ -259,7 +300,7 @@ class Run:
         return self.epoch * self.steps_per_epoch + self.step
 
     def rate(self) -> float:
-        """Learning rate of the step to come."""
+        """Learning rate of the step to come; what was loaded moves at `LOADED` of it."""
         if self.recipe.schedule == "plateau":
             return self.recipe.lr * self.plateau.factor
         recipe, done = self.recipe, (self.global_step + 0.5) / self.steps_per_epoch
@@ -288,7 +329,7 @@ class Run:
         torch.manual_seed(seeded("dropout", *seed, self.group.rank))
         rate = self.rate()
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["factor"]
         part = self.group.part(len(batch))
         targets = self.targets[batch[part]].to(self.device)
         with self.autocast():
@@ -439,6 +480,8 @@ class Run:
             "seed": str(self.settings.seed),
             "commit": commit()["commit"] or "unknown",
         }
+        if self.settings.weights is not None:
+            facts["weights"] = weights_name(self.settings.weights)
         with checkpoints.saving(path):
             save_weights(self.exported(), path, self.settings.variant(), **facts)
 
@@ -523,7 +566,7 @@ def describe_run(settings: Settings, run: Run) -> dict:
     """What is written to run.json."""
     return {
         "command": command(settings),
-        "settings": asdict(settings),
+        "settings": settings.facts(),
         "data": {
             "name": settings.data,
             "sampled": sampled(run),
@@ -532,9 +575,10 @@ def describe_run(settings: Settings, run: Run) -> dict:
             "held_out_pictures": len(run.held),
             "stored_size": run.squares.size,
         },
-        "code": {"zfnb": zfnb.__version__, **commit()},
+        **({} if run.start is None else {"start": {"weights": run.start}}),
+        "code": code(),
         "machine": {**machine(run.device), "processes": run.group.world},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started": timestamp(),
     }
 
 

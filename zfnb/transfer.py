@@ -3,7 +3,8 @@
 The network stays as it was trained; a linear classifier on one of its layers learns the new classes
 from a few pictures each. Table 7 asks which layer serves best, Tables 4 and 5 how well the best
 one does, Fig. 9 how few pictures are enough, Table 6 the same with several objects in a picture.
-Beside them stands the network that was never trained on anything else ("not pretrained").
+Beside them stand whole networks trained on the same few pictures: from random weights ("not
+pretrained"), or from the pretrained ones ("fine-tuned").
 
     features  = extract(net, dataset, layers)            zfnb.feature_cache, once
     products  = dot_products(features[layer])            kept too
@@ -21,7 +22,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +47,7 @@ from zfnb.linear_classifiers import (
 from zfnb.metrics import average_precision, mean_per_class_accuracy, per_class_accuracy
 from zfnb.models import Network, load_model
 from zfnb.protocols import Draw, Part
-from zfnb.runs import check_same, read_json
+from zfnb.runs import check_same, read_json, weights_name
 from zfnb.training import Settings, train
 
 
@@ -57,7 +58,7 @@ class Result:
     Attributes
     ----------
     kind : str
-        "svm" (one against one), "softmax", "svm-against-all", or "not pretrained".
+        "svm" (one against one), "softmax", "svm-against-all", "not pretrained" or "fine-tuned".
     count, split : int
         Training pictures a class; number of the split.
     accuracy : float
@@ -327,23 +328,29 @@ def by_count(results: Iterable[Result]) -> dict[int, tuple[float, float]]:
     return {count: mean_and_spread(several) for count, several in sorted(counts.items())}
 
 
-def not_pretrained(
+def kind_of(settings: Settings) -> str:
+    """What a network that is trained whole is called in Tables 4 and 5."""
+    return "not pretrained" if settings.weights is None else "fine-tuned"
+
+
+def train_network(
     dataset: PictureDataset,
     drawn: Draw,
     settings: Settings,
     folder: str | os.PathLike,
     **options,
 ) -> Result:
-    """Train a network from random weights on the training pictures of a draw alone.
+    """Train all layers of a network on the training pictures of a draw alone.
 
-    The paper's row "Non-pretrained convnet". An interrupted training goes on at the next call.
+    From random weights: the paper's row "Non-pretrained convnet". From ``settings.weights``:
+    fine-tuned, which the paper did not do. An interrupted training goes on at the next call.
 
     Parameters
     ----------
     dataset : PictureDataset
     drawn : Draw
     settings : zfnb.training.Settings
-        The network and how it is trained.
+        The network, how it is trained, and from which weights.
     folder : path
         Of the runs; this one has a folder of its own in it.
     **options
@@ -352,7 +359,7 @@ def not_pretrained(
     Returns
     -------
     Result
-        Of kind "not pretrained".
+        Of kind "not pretrained" or "fine-tuned".
 
     Raises
     ------
@@ -363,11 +370,13 @@ def not_pretrained(
     learn = Part(dataset, drawn.train)
     # Other pictures, of another seed or dataset, get another folder.
     name = f"{settings.network}-{drawn.count}-split{drawn.split}-{learn.fingerprint()[:8]}"
+    if settings.weights is not None:
+        name += f"-from-{Path(weights_name(settings.weights)).stem}"
     home = Path(folder) / name
     seeded = replace(settings, seed=settings.seed + drawn.split)
     if (home / "run.json").exists():  # another recipe is refused, finished or not
         begun = {"settings": read_json(home / "run.json").get("settings", {})}
-        check_same(begun, {"settings": asdict(seeded), "data": {}}, home)
+        check_same(begun, {"settings": seeded.facts()}, home)
     weights = home / f"{settings.network}.safetensors"
     if not (home / "result.json").exists() or not weights.exists():
         train(seeded, learn, None, home, resume=True, **options)
@@ -375,7 +384,8 @@ def not_pretrained(
     chances = probabilities(net, Part(dataset, drawn.test), workers=options.get("workers", 0))
     predicted = chances.argmax(1).numpy()
     targets = np.asarray(dataset.targets)
-    return measured("not pretrained", drawn, targets, predicted, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return measured(kind_of(settings), drawn, targets, predicted, seconds)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Features and dot products are kept in the cache, so a command that is stopped, or another one on the
 same layers, does not compute them again. The results go to ``data/results/NAME.json``; a network
-that was measured before is replaced, the others stay.
+that was measured before is replaced, the others stay. So name all classifiers in one command.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,23 +23,25 @@ import zfnb
 from zfnb.data import PictureDataset, load_dataset
 from zfnb.data.voc import CLASSES
 from zfnb.errors import BadInput, ZfnbError
+from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import KINDS
 from zfnb.models import Network
 from zfnb.paths import cache_root, embedded
 from zfnb.processes import choose_device
 from zfnb.protocols import Draw, draws, feasible_counts, protocol_named
 from zfnb.recipes import recipe_named
-from zfnb.runs import commit, machine, read_json, write_json
+from zfnb.runs import measurement, read_json, weights_name, write_json
 from zfnb.training import Settings
 from zfnb.transfer import (
     Result,
     compare_layers,
     dot_products,
+    kind_of,
     layer_features,
     layers_to_compare,
     mean_and_spread,
-    not_pretrained,
     several_objects,
+    train_network,
 )
 from zfnb.transfer_tables import kept, with_run
 from zfnb.weights import fingerprint
@@ -74,6 +76,93 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if a
 Threads = Annotated[int | None, typer.Option(help="CPU threads of PyTorch", min=1)]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The options that commands share, as they were typed; see their help. None: not asked for."""
+
+    data: str | None = None
+    network: Sequence[str] | None = None
+    layer: Sequence[int] | None = None
+    classifier: Sequence[str] | None = None
+    counts: Sequence[int] | None = None
+    splits: int | None = None
+    test: int | None = None
+    seed: int = 0
+    root: Path | None = None
+    cache: Path | None = None
+    results: Path | None = None
+    device: str | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command has to do: what was asked, and the device, pictures and draws that follow.
+
+    Attributes
+    ----------
+    command : str
+        "table7", "table4", "fig9", "scratch" or "table6".
+    asked : Asked
+    device : torch.device
+    dataset : PictureDataset
+    drawn : dict {training pictures a class: list of Draw}
+        Empty for Table 6.
+    """
+
+    command: str
+    asked: Asked
+    device: torch.device
+    dataset: PictureDataset
+    drawn: Mapping[int, Sequence[Draw]]
+
+    @property
+    def name(self) -> str:
+        """Of the results: Tables 4 and 5 are the same commands on different data."""
+        if self.command in ("table4", "scratch"):
+            return "table5" if self.asked.data == "caltech256" else "table4"
+        return self.command
+
+    @property
+    def path(self) -> Path:
+        """The results file asked for, or the one that travels with the package."""
+        usual = embedded("data", "results", f"{self.name}.json")
+        return usual if self.asked.results is None else self.asked.results
+
+    def networks(self) -> Sequence[str]:
+        """NETWORK:WEIGHTS of each network to measure."""
+        return self.asked.network or [NETWORK]
+
+
+def begin(
+    command: str, asked: Asked, usual: Callable[[PictureDataset], Sequence[int]], **options
+) -> Work:
+    """Open the pictures and draw them.
+
+    Parameters
+    ----------
+    usual : callable
+        Gives the numbers of training pictures where none were asked for.
+    **options
+        Of `zfnb.protocols.draws`.
+    """
+    device = prepare(asked)
+    dataset = load_dataset(asked.data, "train", asked.root)
+    options = {"splits": asked.splits, "test": asked.test, "seed": asked.seed, **options}
+    drawn = draws(dataset.targets, asked.counts or usual(dataset), **options)
+    return Work(command, asked, device, dataset, drawn)
+
+
+def prepare(asked: Asked) -> torch.device:
+    """The device asked for, with so many threads on a CPU."""
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    return choose_device(asked.device)
+
+
+# The commands
+
+
 @app.command("table7")
 def table7(
     data: Data = "caltech101",
@@ -93,18 +182,11 @@ def table7(
     threads: Threads = None,
 ) -> None:
     """Table 7: a linear SVM on each layer, and a softmax on layers 5 and 7."""
-    asked = locals()
-    chosen = prepare(device, threads)
-    dataset = load_dataset(data, "train", root)
-    counts = counts or protocol_named(data).counts[-1:]
-    drawn = draws(dataset.targets, counts, splits=splits, test=test, seed=seed)
-    for text in network or [NETWORK]:
-        net = open_network(text, chosen)
-
-        numbers = layer or layers_to_compare(net)
-        compare(
-            "table7", text, dataset, drawn, net, numbers, classifier, cache, results, chosen, asked
-        )
+    asked = Asked(**locals())
+    work = begin("table7", asked, lambda _: protocol_named(data).counts[-1:])
+    for text in work.networks():
+        net = open_network(text, work.device)
+        compare(work, text, net, layer or layers_to_compare(net), classifier or KINDS)
 
 
 @app.command("table4")
@@ -123,23 +205,9 @@ def table4(
     threads: Threads = None,
 ) -> None:
     """Tables 4 and 5 (--data caltech256): classifiers on the highest layer."""
-    asked = locals()
-    chosen = prepare(device, threads)
-    dataset = load_dataset(data, "train", root)
-    counts = counts or protocol_named(data).counts
-    drawn = draws(dataset.targets, counts, splits=splits, test=test, seed=seed)
-    name = "table5" if data == "caltech256" else "table4"
-    on_highest(
-        name,
-        dataset,
-        drawn,
-        network,
-        classifier or KINDS,
-        cache,
-        results,
-        chosen,
-        asked,
-    )
+    asked = Asked(**locals())
+    work = begin("table4", asked, lambda _: protocol_named(data).counts)
+    on_highest(work, classifier or KINDS)
 
 
 @app.command("fig9")
@@ -158,65 +226,31 @@ def fig9(
     threads: Threads = None,
 ) -> None:
     """Fig. 9: accuracy against training pictures a class, as far as the data go."""
-    asked = locals()
-    chosen = prepare(device, threads)
-    dataset = load_dataset(data, "train", root)
-    counts = counts or feasible_counts(dataset.targets)
-    drawn = draws(dataset.targets, counts, splits=splits, share_test=True, test=test, seed=seed)
-    on_highest(
-        "fig9",
-        dataset,
-        drawn,
-        network,
-        classifier or ["svm"],
-        cache,
-        results,
-        chosen,
-        asked,
-    )
+    asked = Asked(**locals())
+    work = begin("fig9", asked, lambda found: feasible_counts(found.targets), share_test=True)
+    on_highest(work, classifier or ["svm"])
 
 
-def on_highest(
-    name: str,
-    dataset: PictureDataset,
-    drawn: Mapping[int, Sequence[Draw]],
-    networks: Sequence[str] | None,
-    kinds: Sequence[str] | None,
-    cache: Path | None,
-    results: Path | None,
-    device: torch.device,
-    asked: dict,
-) -> None:
+def on_highest(work: Work, kinds: Sequence[str]) -> None:
     """Classifiers on the highest layer of each network, for all draws."""
-    for text in networks or [NETWORK]:
-        net = open_network(text, device)
-        highest = layers_to_compare(net)[-1:]
-        compare(name, text, dataset, drawn, net, highest, kinds, cache, results, device, asked)
+    for text in work.networks():
+        net = open_network(text, work.device)
+        compare(work, text, net, layers_to_compare(net)[-1:], kinds)
 
 
 def compare(
-    name: str,
-    text: str,
-    dataset: PictureDataset,
-    drawn: Mapping[int, Sequence[Draw]],
-    net: Network,
-    numbers: Sequence[int],
-    kinds: Sequence[str] | None,
-    cache: Path | None,
-    results: Path | None,
-    device: torch.device,
-    asked: dict,
+    work: Work, text: str, net: Network, numbers: Sequence[int], kinds: Sequence[str]
 ) -> None:
     """Classifiers on some layers of a network, for all draws that are not done yet."""
     bar = sys.stderr.isatty()
-    features = layer_features(net, dataset, numbers, folder=cache, progress=bar)
-    log = Log(name, text, dataset, drawn, results, device, asked, net)
+    features = layer_features(net, work.dataset, numbers, folder=work.asked.cache, progress=bar)
+    log = Log(work, text, net)
     compare_layers(
         features,
-        dataset.targets,
-        drawn,
-        softmax_from=5 if name == "table7" else 1,
-        kinds=kinds or KINDS,
+        work.dataset.targets,
+        work.drawn,
+        softmax_from=5 if work.name == "table7" else 1,
+        kinds=kinds,
         progress=bar,
         skip=log.done,
         on_result=log.keep,
@@ -228,6 +262,9 @@ def compare(
 def scratch(
     data: Data = "caltech101",
     network: Annotated[str, typer.Option(help="a name from `zfnb models`")] = "zfnet",
+    weights: Annotated[
+        str | None, typer.Option(help="fine-tune these instead: a name, or a file")
+    ] = None,
     counts: Counts = None,
     splits: Splits = 5,
     test: Test = 50,
@@ -235,8 +272,10 @@ def scratch(
     recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
     epochs: Annotated[int, typer.Option(help="over the training pictures", min=1)] = 60,
     batch: Annotated[int, typer.Option(help="pictures a step", min=1)] = 64,
-    lr: Annotated[float | None, typer.Option(help="learning rate; the recipe's")] = None,
-    input_size: Annotated[int, typer.Option(help="pixels")] = 96,
+    lr: Annotated[
+        float | None, typer.Option(help=f"learning rate; the recipe's, or to fine-tune {LR}")
+    ] = None,
+    input_size: Annotated[int | None, typer.Option(help="pixels; 96, or that of --weights")] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     out: Annotated[Path, typer.Option(help="folder of the runs")] = Path("runs/scratch"),
@@ -246,27 +285,41 @@ def scratch(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Tables 4 and 5, "not pretrained": train from random weights; interrupt it at will."""
-    asked = locals()
-    chosen = prepare(device, threads)
-    dataset = load_dataset(data, "train", root)
-    counts = counts or protocol_named(data).counts
-    drawn = draws(dataset.targets, counts, splits=splits, test=test, seed=seed)
+    """Tables 4 and 5: train whole networks, from random weights ("not pretrained") or --weights
+    ("fine-tuned"); interrupt it at will."""
+    asked = Asked(
+        data=data,
+        counts=counts,
+        splits=splits,
+        test=test,
+        seed=seed,
+        root=root,
+        results=results,
+        device=device,
+        threads=threads,
+    )
+    work = begin("scratch", asked, lambda _: protocol_named(data).counts)
+    text, net = f"{network}:{weights or 'random'}", None
+    if weights is not None:
+        net = open_network(text, work.device)
+        lr = LR if lr is None else lr
     base = recipe_named(recipe)
     changes = {"epochs": epochs, "batch": batch, "cool_down": min(base.cool_down, epochs / 2)}
-    chosen_recipe = replace(base, **changes, **({} if lr is None else {"lr": lr}))
     settings = Settings(
-        network, data, chosen_recipe, input_size=input_size, width=width, precision=precision
+        network,
+        data,
+        replace(base, **changes, **({} if lr is None else {"lr": lr})),
+        input_size=input_size or (96 if net is None else net.input_size),
+        width=width,
+        precision=precision,
+        weights=weights,
     )
-
-    name = "table5" if data == "caltech256" else "table4"
-    asked["settings"] = asdict(settings)
-    log = Log(name, f"{network}:random", dataset, drawn, results, chosen, asked)
-    options = {"cache": pictures or cache_root() / "pictures", "device": str(chosen)}
-    for several in drawn.values():
+    log = Log(work, text, net, settings)
+    options = {"cache": pictures or cache_root() / "pictures", "device": str(work.device)}
+    for several in work.drawn.values():
         for one in several:
-            if not log.done(None, "not pretrained", one):
-                log.keep(None, not_pretrained(dataset, one, settings, out, **options))
+            if not log.done(None, kind_of(settings), one):
+                log.keep(None, train_network(work.dataset, one, settings, out, **options))
     log.end()
 
 
@@ -282,15 +335,15 @@ def table6(
     threads: Threads = None,
 ) -> None:
     """Table 6: PASCAL VOC 2012, trained on train, measured on val."""
-    asked = locals()
-    chosen = prepare(device, threads)
-    dataset = load_dataset("voc2012", "trainval", root)
+    asked = Asked(**locals())
+    chosen, dataset = prepare(asked), load_dataset("voc2012", "trainval", root)
+    work = Work("table6", asked, chosen, dataset, {})
     split = {key: set() for key in ("train", "val")}
     for key in split:
         part = load_dataset("voc2012", key, root)
         split[key] = {part.key(i) for i in range(len(part))}
     keys = [dataset.key(i) for i in range(len(dataset))]
-    for text in network or [NETWORK]:
+    for text in work.networks():
         net = open_network(text, chosen)
         number = layers_to_compare(net)[-1]
         began = time.perf_counter()
@@ -320,16 +373,8 @@ def table6(
                     "test_pictures": len(test),
                 }
             )
-        run = about("table6", text, dataset, chosen, asked, net)
         seconds = round(time.perf_counter() - began, 1)
-        save("table6", {**run, "seconds": seconds, "rows": rows}, results)
-
-
-def prepare(device: str | None, threads: int | None) -> torch.device:
-    """The device asked for, with so many threads on a CPU."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return choose_device(device)
+        save(work, {**about(work, text, net), "seconds": seconds, "rows": rows})
 
 
 def open_network(text: str, device: torch.device) -> Network:
@@ -340,34 +385,45 @@ def open_network(text: str, device: torch.device) -> Network:
     return zfnb.load_model(name, weights=weights).to(device)
 
 
+# What is kept
+
+
 class Log:
-    """The results of one network, kept after each, so that a command that is stopped goes on."""
+    """The results of one network, kept after each, so that a command that is stopped goes on.
+
+    Parameters
+    ----------
+    work : Work
+    text : str
+        NETWORK:WEIGHTS.
+    net : Network or None
+        With these weights; None if they are random.
+    settings : Settings, optional
+        Of networks that are trained whole.
+    """
 
     def __init__(
-        self,
-        name: str,
-        text: str,
-        dataset: PictureDataset,
-        drawn: Mapping[int, Sequence[Draw]],
-        results: Path | None,
-        device: torch.device,
-        asked: dict,
-        net: Network | None = None,
+        self, work: Work, text: str, net: Network | None, settings: Settings | None = None
     ) -> None:
-        self.results = results_path(name, results)
+        self.work, asked = work, work.asked
         self.before, self.began = 0.0, time.perf_counter()
-        splits = len(next(iter(drawn.values())))
-        protocol = {"counts": list(drawn), "splits": splits, "test": asked["test"]}
         run = {
-            **about(name, text, dataset, device, asked, net),
-            "protocol": {**protocol, "seed": asked["seed"]},
+            **about(work, text, net, settings),
+            "protocol": {
+                "counts": list(work.drawn),
+                "splits": asked.splits,
+                "test": asked.test,
+                "seed": asked.seed,
+            },
             "rows": [],
         }
-        self.name, self.run = name, json.loads(json.dumps(run))  # tuples become lists, as in files
-        kept(name, self.results)  # a damaged file is said now, and not after hours
-        which = (name, run["network"], run["weights"], dataset.name)
-        self.part = self.results.with_name(f".{'-'.join(which)}.part.json")
-        old = read_json(self.part) if self.part.exists() else {}
+        self.run = json.loads(json.dumps(run))  # tuples become lists, as in files
+        kept(work.name, work.path)  # a damaged file is said now, and not after hours
+        which = [work.name, run["network"], run["weights"], work.dataset.name]
+        if settings is not None and settings.weights is not None:
+            which.append(kind_of(settings))
+        self.part = work.path.with_name(f".{'-'.join(which)}.part.json")
+        old = read_json(self.part, "remove it") if self.part.exists() else {}
         same = ("network", "weights", "checksum", "data", "protocol", "settings")
         if old and all(old.get(key) == self.run.get(key) for key in same):
             self.run["rows"], self.before = old["rows"], old["seconds"]
@@ -392,7 +448,7 @@ class Log:
 
     def end(self) -> None:
         """Put the whole run into the results file, and tell the means."""
-        save(self.name, self.run, self.results)
+        save(self.work, self.run)
         self.part.unlink(missing_ok=True)
         found: dict[tuple, list[float]] = {}
         for row in self.run["rows"]:
@@ -405,19 +461,14 @@ class Log:
 
 
 def about(
-    name: str,
-    text: str,
-    dataset: PictureDataset,
-    device: torch.device,
-    asked: dict,
-    net: Network | None = None,
+    work: Work, text: str, net: Network | None = None, settings: Settings | None = None
 ) -> dict:
     """How a run was made, without the places of one machine."""
     network, _, weights = text.partition(":")
-    is_file = Path(weights).suffix in (".safetensors", ".pth", ".pt")
+    dataset = work.dataset
     return {
         "network": network,
-        "weights": Path(weights).name if is_file else weights,
+        "weights": weights_name(weights),
         "checksum": None if net is None else fingerprint(net)[:16],
         "data": {
             "name": dataset.name,
@@ -425,43 +476,41 @@ def about(
             "classes": len(dataset.classes),
             "fingerprint": dataset.fingerprint()[:16],
         },
-        "command": command(name, text, asked),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "code": {"zfnb": zfnb.__version__, **commit()},
-        "machine": machine(device),
-        **({"settings": asked["settings"]} if "settings" in asked else {}),
+        **measurement(command_line(work, text, settings), work.device),
+        **({} if settings is None else {"settings": settings.facts()}),
     }
 
 
-def command(name: str, text: str, asked: dict) -> str:
+def command_line(work: Work, text: str, settings: Settings | None = None) -> str:
     """The command line that measures this network alone."""
-    scratch = "recipe" in asked
-    words = ["python -m zfnb.transfer_cli", "scratch" if scratch else name.replace("5", "4")]
-    words += [f"--data {asked['data']}"] if "data" in asked else []
-    words += [f"--network {asked['network'] if scratch else text}"]
-    for option, key in (
-        ("--layer", "layer"),
-        ("--classifier", "classifier"),
-        ("--count", "counts"),
-    ):
-        words += [f"{option} {value}" for value in asked.get(key) or ()]
-    plain = ("splits", "test", "seed", "recipe", "epochs", "batch", "lr", "input_size", "width")
-    for key in (*plain, "precision"):
-        if asked.get(key) is not None:
-            words.append(f"--{key.replace('_', '-')} {asked[key]}")
+    asked, (network, _, weights) = work.asked, text.partition(":")
+    words = [f"python -m zfnb.transfer_cli {work.command}"]
+    words += [f"--data {asked.data}"] if asked.data else []
+    if settings is None:
+        words.append(f"--network {network}:{weights_name(weights)}")
+    else:
+        words.append(f"--network {network}")
+        words += [] if settings.weights is None else [f"--weights {weights_name(weights)}"]
+    words += [f"--layer {number}" for number in asked.layer or ()]
+    words += [f"--classifier {kind}" for kind in asked.classifier or ()]
+    words += [f"--count {count}" for count in asked.counts or ()]
+    for name in ("splits", "test", "seed"):
+        value = getattr(asked, name)
+        words += [] if value is None else [f"--{name} {value}"]
+    if settings is not None:
+        recipe = settings.recipe
+        words.append(f"--recipe {recipe.name} --epochs {recipe.epochs} --batch {recipe.batch}")
+        usual = settings.weights is None and recipe.lr == recipe_named(recipe.name).lr
+        words += [] if usual else [f"--lr {recipe.lr}"]
+        words.append(f"--input-size {settings.input_size} --width {settings.width}")
+        words.append(f"--precision {settings.precision}")
     return " ".join(words)
 
 
-def results_path(name: str, results: Path | None) -> Path:
-    """The results file asked for, or the one that travels with the package."""
-    return embedded("data", "results", f"{name}.json") if results is None else results
-
-
-def save(name: str, run: dict, results: Path | None) -> None:
+def save(work: Work, run: dict) -> None:
     """Put a run into its results file."""
-    path = results_path(name, results)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, with_run(kept(name, path), run))
+    work.path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(work.path, with_run(kept(work.name, work.path), run))
 
 
 def main() -> None:

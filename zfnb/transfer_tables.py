@@ -6,14 +6,14 @@ over the splits, and put beside what the paper published. What is not measured y
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import UnknownName
 from zfnb.paths import embedded
+from zfnb.runs import read_results
 
 PUBLISHED = (4, 5, 6, 7)
 NAMES = ("table4", "table5", "table6", "table7", "fig9")
@@ -28,6 +28,7 @@ COLUMNS = (
     "accuracy",
     "regularisation",
 )
+TRAINED = ("not pretrained", "fine-tuned")  # all layers, and not a classifier alone
 Source = Mapping | str | Path | None
 
 
@@ -64,18 +65,15 @@ def kept(name: str, path: str | Path | None = None) -> dict:
     path = embedded("data", "results", f"{name}.json") if path is None else Path(path)
     if not path.exists():
         return {"name": name, "runs": []}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+
+    def whole(content: dict) -> dict:
         if content["name"] != name:
             raise ValueError(f"it holds {content['name']!r}")
         for run in content["runs"]:
             _ = run["network"], run["weights"], run["data"]["name"], run["rows"]
         return content
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"{path.name} is damaged ({error}); make it again with "
-            f"`python -m zfnb.transfer_cli {name}`."
-        ) from error
+
+    return read_results(path, f"python -m zfnb.transfer_cli {name.replace('5', '4')}", whole)
 
 
 def content_of(name: str, source: Source) -> Mapping:
@@ -85,8 +83,8 @@ def content_of(name: str, source: Source) -> Mapping:
 def with_run(content: Mapping, run: Mapping) -> dict:
     """The same content with a run in the place of an earlier one of the same thing."""
 
-    def what(run: Mapping) -> tuple:
-        return run["network"], run["weights"], run["data"]["name"]
+    def what(run: Mapping) -> tuple:  # fine-tuned from some weights: not the same as on top of them
+        return run["network"], run["weights"], run["data"]["name"], "settings" in run
 
     others = [old for old in content["runs"] if what(old) != what(run)]
     return {**content, "runs": [*others, dict(run)]}
@@ -142,15 +140,16 @@ def table4(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for "pretrained" and "not pretrained" and each number of training pictures; columns as
-        in `table7`. Where several classifiers were measured, the paper's, a softmax.
+        A row for "pretrained" and "not pretrained" and each number of training pictures, and for
+        "fine-tuned", which the paper lacks, once that is measured; columns as in `table7`. Where
+        several classifiers were measured on pretrained features, the paper's, a softmax.
     """
     numbers = {"caltech101": 4, "caltech256": 5}
     if data not in numbers:
         raise UnknownName.of("dataset of Tables 4 and 5", data, numbers)
     paper = published(numbers[data]).query("ours == 'yes'").set_index(["method", "count"])
     rows = measured(f"table{numbers[data]}", source, data)
-    rows = rows[rows["classifier"].isin(["softmax", "not pretrained"])]
+    rows = rows[rows["classifier"].isin(["softmax", *TRAINED])]
     method = rows["classifier"].replace("softmax", "pretrained")
     return beside(paper, rows.assign(method=method), ["method", "count"])
 

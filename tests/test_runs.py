@@ -1,0 +1,81 @@
+"""What files say of runs and measurements, and how they are read again."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import zfnb
+from zfnb import classification, occlusion_truth, table1
+from zfnb.errors import BadInput
+from zfnb.runs import check_same, measurement, read_results, weights_name
+
+CPU = torch.device("cpu")
+
+
+def test_a_measurement():
+    before = time.time()
+    found = measurement("zfnb do --it", CPU, seed=3)
+    assert list(found) == ["command", "seed", "date", "code", "machine"]
+    assert found["command"] == "zfnb do --it" and found["seed"] == 3
+    then = time.strptime(found["date"], "%Y-%m-%dT%H:%M:%SZ")
+    assert -1 <= time.mktime(then) - time.mktime(time.gmtime(before)) <= 10
+    assert found["code"]["zfnb"] == zfnb.__version__
+    assert list(found["code"]) == ["zfnb", "commit", "changed"]
+    assert found["machine"]["device"].startswith("CPU (")
+    assert found["machine"]["torch"] == torch.__version__
+
+
+def test_kept_files_say_the_same():
+    """In the words and the order that a measurement of now would have."""
+    words = list(measurement("", CPU))
+    parts = list(measurement("", CPU)["machine"]), list(measurement("", CPU)["code"])
+    runs = [row["measured"] for row in occlusion_truth.kept()]
+    assert all(list(run) == [*measurement("", CPU, seed=0), "seconds"] for run in runs)
+    others = classification.kept()["measured"] + table1.kept()["measured"]
+    assert others and all(list(run)[:5] == [*words, "seconds"] for run in others)
+    for run in runs + others:
+        assert (list(run["machine"]), list(run["code"])) == parts
+
+
+def test_names_of_weights():
+    assert weights_name("tiny-imagenet") == "tiny-imagenet"
+    assert weights_name("imagenet-trunk+tiny-imagenet") == "imagenet-trunk+tiny-imagenet"
+    assert weights_name("/home/me/runs/zfnet.safetensors") == "zfnet.safetensors"
+
+
+def test_settings_of_earlier_versions(tmp_path):
+    """What a run does not name is None in it, on either side."""
+    old = {"settings": {"lr": 0.1, "recipe": {"std": None}}, "data": {"name": "a"}}
+    same = {
+        "settings": {"lr": 0.1, "weights": None, "recipe": {"std": None}},
+        "data": {"name": "a"},
+    }
+    check_same(old, same, tmp_path)
+    check_same(same, old, tmp_path)
+    other = {**same, "settings": {**same["settings"], "weights": "w"}}
+    for pair in ((old, other), (other, old)):
+        with pytest.raises(BadInput, match=r"weights = .*; continue with the same"):
+            check_same(*pair, tmp_path)
+    with pytest.raises(BadInput, match=r"name = 'a', not 'b'"):
+        check_same(old, {**same, "data": {"name": "b"}}, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"rows": null}', '{"lines": []}'])
+def test_a_damaged_file_of_results(tmp_path, text):
+    path = tmp_path / "table9.json"
+    path.write_text(text)
+    again = r"^table9\.json is damaged \(.*\); remove it and make it again with `zfnb do`\.$"
+    with pytest.raises(BadInput, match=again):
+        read_results(path, "zfnb do", lambda found: len(found["rows"]))
+
+
+def test_a_file_of_results(tmp_path):
+    path = tmp_path / "table9.json"
+    path.write_text(json.dumps({"rows": [1, 2]}))
+    assert read_results(path, "zfnb do") == {"rows": [1, 2]}
+    assert read_results(path, "zfnb do", lambda found: SimpleNamespace(**found)).rows == [1, 2]
