@@ -37,7 +37,7 @@ from zfnb.transfer import (
     several_objects,
     train_network,
 )
-from zfnb.transfer_tables import fig9, kept, measured, published, table4, table7, with_run
+from zfnb.transfer_tables import choices, fig9, kept, measured, published, table4, table7, with_run
 from zfnb.weights import fingerprint, save_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -441,6 +441,24 @@ def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
     assert "split 0" not in done.output  # of the four, only the last was left
     rows = kept("table7", tmp_path / "table7.json")["runs"][0]["rows"]
     assert len(rows) == 4 and len({(r["classifier"], r["split"]) for r in rows}) == 4
+
+
+def test_choices_fixes_what_the_table_chooses(command, tmp_path):
+    words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--regularisation", "0.5")
+    done = command("choices", *words, "--regularisation", "20")
+    assert done.exit_code == 0, done.output
+    assert "layer 1, svm-against-all, C = 20, 4 a class: " in done.output
+    path = tmp_path / "choices.json"
+    run = kept("choices", path)["runs"][0]
+    assert "--regularisation 0.5 --regularisation 20" in run["command"]
+    assert len(run["rows"]) == 2 * 2 * 2  # kinds, C, splits
+    table = choices(path, "folder")
+    assert table["regularisation"].tolist() == [0.5, 0.5, 20, 20]
+    assert table["splits"].tolist() == [2] * 4 and table["paper"].isna().all()
+    ours = [
+        r["accuracy"] for r in run["rows"] if (r["classifier"], r["regularisation"]) == ("svm", 20)
+    ]
+    assert table["accuracy"][2] == pytest.approx(np.mean(ours))
 
 
 def test_scratch_and_pretrained_in_one_table(command, tmp_path):

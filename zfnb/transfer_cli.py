@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 NETWORK = "torchvision-alexnet:imagenet-trunk"
+CHOICES = (0.1, 1.0, 10.0, 100.0)
 
 Data = Annotated[str, typer.Option(help="caltech101, caltech256, or another dataset")]
 Root = Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")]
@@ -83,6 +85,7 @@ class Asked:
     data: str | None = None
     network: Sequence[str] | None = None
     layer: Sequence[int] | None = None
+    regularisation: Sequence[float] | None = None
     classifier: Sequence[str] | None = None
     counts: Sequence[int] | None = None
     splits: int | None = None
@@ -102,7 +105,7 @@ class Work:
     Attributes
     ----------
     command : str
-        "table7", "table4", "fig9", "scratch" or "table6".
+        "table7", "choices", "table4", "fig9", "scratch" or "table6".
     asked : Asked
     device : torch.device
     dataset : PictureDataset
@@ -189,6 +192,37 @@ def table7(
         compare(work, text, net, layer or layers_to_compare(net), classifier or KINDS)
 
 
+@app.command("choices")
+def choices(
+    data: Data = "caltech101",
+    network: Networks = None,
+    layer: Annotated[list[int] | None, typer.Option(help="layer numbers; 1")] = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option(help="svm and svm-against-all; one of them, or softmax")
+    ] = None,
+    regularisation: Annotated[
+        list[float] | None, typer.Option(help="C, several times too; 0.1, 1, 10 and 100")
+    ] = None,
+    counts: Counts = None,
+    splits: Splits = 5,
+    test: Test = 50,
+    seed: Seed = 0,
+    root: Root = None,
+    cache: Cache = None,
+    results: Results = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """What Table 7 leaves open: the kind of SVM and its C, fixed instead of chosen inside."""
+    asked = Asked(**locals())
+    work = begin("choices", asked, lambda _: protocol_named(data).counts[-1:])
+    fixed = regularisation or CHOICES
+    for text in work.networks():
+        net = open_network(text, work.device)
+        kinds = classifier or ["svm", "svm-against-all"]
+        compare(work, text, net, layer or [1], kinds, [(c,) for c in fixed])
+
+
 @app.command("table4")
 def table4(
     data: Data = "caltech101",
@@ -239,22 +273,32 @@ def on_highest(work: Work, kinds: Sequence[str]) -> None:
 
 
 def compare(
-    work: Work, text: str, net: Network, numbers: Sequence[int], kinds: Sequence[str]
+    work: Work,
+    text: str,
+    net: Network,
+    numbers: Sequence[int],
+    kinds: Sequence[str],
+    grids: Sequence[Sequence[float] | None] = (None,),
 ) -> None:
-    """Classifiers on some layers of a network, for all draws that are not done yet."""
+    """Classifiers on some layers of a network, for all draws that are not done yet.
+
+    Each of the `grids` has the candidates for C; None: the usual ones.
+    """
     bar = sys.stderr.isatty()
     features = layer_features(net, work.dataset, numbers, folder=work.asked.cache, progress=bar)
     log = Log(work, text, net)
-    compare_layers(
-        features,
-        work.dataset.targets,
-        work.drawn,
-        softmax_from=5 if work.name == "table7" else 1,
-        kinds=kinds,
-        progress=bar,
-        skip=log.done,
-        on_result=log.keep,
-    )
+    for grid in grids:
+        compare_layers(
+            features,
+            work.dataset.targets,
+            work.drawn,
+            softmax_from=5 if work.name == "table7" else 1,
+            kinds=kinds,
+            progress=bar,
+            skip=partial(log.done, grid=grid),
+            on_result=log.keep,
+            grid=grid,
+        )
     log.end()
 
 
@@ -428,11 +472,17 @@ class Log:
         if old and all(old.get(key) == self.run.get(key) for key in same):
             self.run["rows"], self.before = old["rows"], old["seconds"]
 
-    def done(self, number: int | None, kind: str, one: Draw) -> bool:
+    def done(
+        self, number: int | None, kind: str, one: Draw, grid: Sequence[float] | None = None
+    ) -> bool:
         """Whether a layer, kind and draw were measured before the command was stopped."""
         what = (number, kind, one.count, one.split)
         keys = ("layer", "classifier", "count", "split")
-        return any(tuple(row[key] for key in keys) == what for row in self.run["rows"])
+        return any(
+            tuple(row[key] for key in keys) == what
+            and (grid is None or row["regularisation"] in grid)
+            for row in self.run["rows"]
+        )
 
     def keep(self, number: int | None, result: Result) -> None:
         """Tell, and write down, one result."""
@@ -450,14 +500,15 @@ class Log:
         """Put the whole run into the results file, and tell the means."""
         save(self.work, self.run)
         self.part.unlink(missing_ok=True)
-        found: dict[tuple, list[float]] = {}
+        found: dict[str, list[float]] = {}
         for row in self.run["rows"]:
-            what = (row["layer"], row["classifier"], row["count"])
+            fixed = f"C = {row['regularisation']:g}, " if self.work.name == "choices" else ""
+            layer = "" if row["layer"] is None else f"layer {row['layer']}, "
+            what = f"{layer}{row['classifier']}, {fixed}{row['count']} a class"
             found.setdefault(what, []).append(row["accuracy"])
-        for (number, kind, count), several in found.items():
+        for what, several in found.items():
             mean, spread = mean_and_spread(several)
-            layer = "" if number is None else f"layer {number}, "
-            typer.echo(f"{layer}{kind}, {count} a class: {mean:.1f} ± {spread:.1f} %")
+            typer.echo(f"{what}: {mean:.1f} ± {spread:.1f} %")
 
 
 def about(
@@ -493,6 +544,7 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
         words += [] if settings.weights is None else [f"--weights {weights_name(weights)}"]
     words += [f"--layer {number}" for number in asked.layer or ()]
     words += [f"--classifier {kind}" for kind in asked.classifier or ()]
+    words += [f"--regularisation {c:g}" for c in asked.regularisation or ()]
     words += [f"--count {count}" for count in asked.counts or ()]
     for name in ("splits", "test", "seed"):
         value = getattr(asked, name)

@@ -16,7 +16,7 @@ from zfnb.paths import embedded
 from zfnb.runs import read_results
 
 PUBLISHED = (4, 5, 6, 7)
-NAMES = ("table4", "table5", "table6", "table7", "fig9")
+NAMES = ("table4", "table5", "table6", "table7", "fig9", "choices")
 COLUMNS = (
     "network",
     "weights",
@@ -51,7 +51,7 @@ def kept(name: str, path: str | Path | None = None) -> dict:
     Parameters
     ----------
     name : str
-        "table4", "table5", "table6", "table7" or "fig9".
+        "table4", "table5", "table6", "table7", "fig9" or "choices".
     path : path, optional
         By default ``data/results/NAME.json``, which travels with the package.
 
@@ -132,6 +132,21 @@ def table7(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
     if paper.empty:
         raise UnknownName.of("dataset of Table 7", data, published(7)["data"].unique())
     return beside(paper, measured("table7", source, data), ["classifier", "layer"])
+
+
+def choices(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
+    """Table 7 with what it leaves open fixed: the kind of SVM, and its C.
+
+    Returns
+    -------
+    DataFrame
+        ``network``, ``weights``, ``layer``, ``classifier``, ``regularisation``, ``accuracy``,
+        ``spread``, ``splits``, ``paper``: the paper's accuracy of an SVM on that layer.
+    """
+    by = ["network", "weights", "layer", "classifier", "regularisation"]
+    rows = averaged(measured("choices", source, data), by)
+    paper = published(7).query("data == @data and classifier == 'svm'").set_index("layer")
+    return rows.assign(paper=rows["layer"].map(paper["accuracy"]))
 
 
 def table4(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
