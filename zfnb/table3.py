@@ -6,7 +6,6 @@ compared. A row that has not been trained yet is NaN.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from zfnb.architecture import outline, totals, variants
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import UnknownName
 from zfnb.paths import embedded
+from zfnb.runs import read_results
 
 ERRORS = ("train_top1", "val_top1", "val_top5")
 SURE = 2.0  # standard errors that a difference must have to count
@@ -39,15 +39,13 @@ def kept(path: str | Path | None = None) -> dict:
     path = embedded("data", "results", "table3.json") if path is None else Path(path)
     if not path.exists():
         return {"rows": [], "failed": []}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+
+    def checked(content: dict) -> dict:
         if not isinstance(content["rows"], list) or not isinstance(content["failed"], list):
             raise TypeError("its rows are not lists")
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"{path.name} is damaged ({error}); make it again with `python -m zfnb.model_size`."
-        ) from error
-    return content
+        return content
+
+    return read_results(path, "python -m zfnb.model_size", checked)
 
 
 def content_of(source: dict | str | Path | None) -> dict:
