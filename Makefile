@@ -40,6 +40,7 @@ bench: $(STAMP)  ## speed beside other packages, some minutes on a quiet machine
 	$(BIN)/python -m benchmarks.deconvnet --check $(ARGS)
 	$(BIN)/python -m benchmarks.contrast_norm --check $(ARGS)
 	$(BIN)/python -m benchmarks.top_activations --check $(ARGS)
+	$(BIN)/python -m benchmarks.features --check $(ARGS)
 	$(BIN)/python -m benchmarks.occlusion --check $(ARGS)
 	$(BIN)/python -m benchmarks.training --check $(ARGS)
 
