@@ -223,3 +223,35 @@ def test_a_full_disk_is_said_before_the_work(net, dataset, tmp_path, monkeypatch
     with pytest.raises(CannotSave, match="ZFNB_CACHE"):
         extract(net, dataset, ["fc7"], tmp_path)
     assert not passes
+
+
+# ---------------------------------------------------------------- whose features they are
+
+
+def test_a_transform_is_refused(net, dataset, tmp_path):
+    """Two transforms of the same pictures would share one name, and so their features."""
+    key = cache_key(net, dataset)
+    dataset.transform = lambda picture: picture.rotate(90)
+    with pytest.raises(BadInput, match="with a transform cannot be kept"):
+        extract(net, dataset, LAYERS, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    dataset.transform = None
+    assert cache_key(net, dataset) == key and key["data"] == dataset.fingerprint()
+
+
+def test_every_picture_of_a_plain_dataset_counts(net, tmp_path):
+    class Plain(torch.utils.data.Dataset):
+        def __init__(self, changed=None):
+            self.pictures = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8)
+            if changed is not None:
+                self.pictures[changed] ^= 1
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, item):
+            return Image.fromarray(self.pictures[item]), 0
+
+    keys = {cache_key(net, Plain(changed))["data"] for changed in (None, *range(40))}
+    assert len(keys) == 41
+    assert cache_key(net, Plain()) == cache_key(net, Plain())

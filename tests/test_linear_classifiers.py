@@ -10,7 +10,16 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
 from zfnb.errors import BadInput, UnknownName
-from zfnb.linear_classifiers import ALL_KINDS, GRIDS, UNCHOSEN, choose, fit_softmax, fit_svm
+from zfnb.linear_classifiers import (
+    ALL_KINDS,
+    GRIDS,
+    UNCHOSEN,
+    best_of,
+    choose,
+    divided,
+    fit_softmax,
+    fit_svm,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,6 +199,55 @@ def test_one_picture_a_class_leaves_no_choice(kind):
     assert np.array_equal(model.predict(x @ x.T), targets)
 
 
+def test_no_group_is_on_both_sides_of_a_fold():
+    """Stamps of 1 to 4 scenes each, mixed: every part holds stamps of every class."""
+    rng = np.random.default_rng(0)
+    stamps = np.repeat(np.arange(21), rng.integers(1, 5, 21))
+    groups = 7 * rng.permutation(stamps) + 3
+    targets = (groups - 3) // 7 % 3
+    folds = divided(targets, 3, seed=0, groups=groups)
+    assert len(folds) == 3
+    for learn, held in folds:
+        assert not set(groups[learn]) & set(groups[held])
+        assert sorted([*learn, *held]) == list(range(len(targets)))
+        for side, number in ((learn, 4), (held, 2)):  # of the seven stamps of each class
+            for target in range(3):
+                assert len(set(groups[side[targets[side] == target]])) >= number
+    held = np.concatenate([held for _, held in folds])
+    assert sorted(held) == list(range(len(targets)))
+    assert [side.tolist() for side in divided(targets, 3, 1, groups)[0]] != [
+        side.tolist() for side in folds[0]
+    ]
+
+
+def test_pictures_that_stand_alone_are_divided_as_by_scikit_learn():
+    _, targets = pictures(100, classes=3)
+    mixed = np.random.default_rng(1).permutation(100)
+    wanted = list(StratifiedKFold(3, shuffle=True, random_state=5).split(targets, targets))
+    for groups in (None, np.arange(100), 5 * mixed - 90):
+        for fold, other in zip(divided(targets, 3, 5, groups), wanted, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(fold, other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_copies_do_not_choose(kind):
+    """Twins of noise are told apart with the largest C if one of each pair is learned from."""
+    x, targets = pictures(60, apart=0.0)
+    x, targets, groups = np.repeat(x, 2, 0), np.repeat(targets, 2), np.repeat(np.arange(60), 2)
+    leaky = choose(x @ x.T, targets, kind, grid=(1.0, 1000.0))
+    clean = choose(x @ x.T, targets, kind, grid=(1.0, 1000.0), groups=groups)
+    assert max(leaky.tried.values()) > 0.6 > 0.45 > max(clean.tried.values())  # chance: 0.25
+    alone = choose(x @ x.T, targets, kind, groups=targets)  # one group a class
+    assert alone.tried == {} and alone.regularisation == UNCHOSEN[kind]
+
+
+def test_of_equal_ones_the_usual():
+    usual = UNCHOSEN["svm"]
+    assert best_of({0.1: 0.5, usual: 0.5, 900.0: 0.5}, "svm") == usual
+    assert best_of({0.1: 0.2, 5.0: 0.5, 900.0: 0.5 + 1e-9}, "svm") == 5
+    assert best_of({0.1: 0.6, usual: 0.5}, "svm") == 0.1
+
+
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_class_numbers_may_have_gaps(kind):
     x, targets = pictures(classes=3)
@@ -221,3 +279,7 @@ def test_refusals():
         choose(g, targets, grid=())
     with pytest.raises(BadInput, match="parts"):
         choose(g, targets, parts=1)
+    with pytest.raises(BadInput, match="90 targets but 3 groups"):
+        choose(g, targets, groups=[0, 1, 2])
+    with pytest.raises(BadInput, match="of one class"):
+        choose(g, targets, groups=np.arange(90) // 2)

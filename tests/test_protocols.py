@@ -11,7 +11,15 @@ from PIL import Image
 import zfnb
 from zfnb.data.base import PictureDataset
 from zfnb.errors import BadInput, UnknownName
-from zfnb.protocols import Part, draw, draws, feasible_counts, protocol_named
+from zfnb.protocols import (
+    Part,
+    draw,
+    draws,
+    feasible_counts,
+    items_of,
+    protocol_named,
+    without,
+)
 
 
 @pytest.fixture
@@ -110,6 +118,48 @@ def test_as_far_as_the_data_go(targets):
     assert feasible_counts(targets) == [1, 2, 3, 4, 5, 6, 8, 10]
     assert feasible_counts(targets[targets == 3]) == [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30]
     assert feasible_counts([0, 0, 0, 0], groups=[0, 0, 1, 1]) == [1]
+    assert feasible_counts([0] * 5, usable=[True, True, True, True, False]) == [1, 2, 3]
+
+
+def test_a_class_too_small_for_any_count_is_named(targets):
+    with pytest.raises(BadInput, match="smallest class, 7, has 1 to draw from"):
+        feasible_counts([*targets, 7])
+    with pytest.raises(BadInput, match=r"smallest class, 'yin yang', has 12 .* after 20 to train"):
+        feasible_counts(targets, counts=(30, 20), classes=["yin yang", "b", "c", "d"])
+    nothing = np.zeros(2, dtype=bool)
+    with pytest.raises(BadInput, match="has 0 to draw from"):
+        feasible_counts([3, 3], usable=nothing)
+    for counts, given in (((), [0, 0]), ((1,), [])):
+        with pytest.raises(BadInput, match="give some"):
+            feasible_counts(given, counts)
+
+
+def test_test_pictures_can_be_left_out(targets):
+    drawn = draws(targets, (5, 10), splits=2)
+    gone = [*drawn[5][0].test[:3], drawn[10][1].train[0]]
+    rest = without(drawn, gone)
+    for count, several in drawn.items():
+        for before, after in zip(several, rest[count], strict=True):
+            assert np.array_equal(before.train, after.train)  # whatever else is left out
+            assert after.test.tolist() == [item for item in before.test if item not in gone]
+    assert len(rest[5][0].test) == len(drawn[5][0].test) - 3
+    same = without(drawn, [])[10][1]
+    assert np.array_equal(same.test, drawn[10][1].test) and same.test.dtype == np.int64
+    with pytest.raises(BadInput, match="No test picture is left"):
+        without(drawn, range(len(targets)))
+
+
+def test_pictures_are_named_in_a_file(tmp_path):
+    path = tmp_path / "gone.tsv"
+    path.write_text("number 4\n\n0.981\ttrain/x.jpg\tnumber 2\n0.97\ty\tnumber 4\tmirrored\n")
+    assert items_of(Numbers(10), path) == [4, 2]
+    path.write_text("")
+    assert items_of(Numbers(10), path) == []
+    path.write_text("number 4\nnumber 11\n")
+    with pytest.raises(BadInput, match=r"gone\.tsv names 'number 11', which numbers does not have"):
+        items_of(Numbers(10), path)
+    with pytest.raises(BadInput, match="cannot be read"):
+        items_of(Numbers(10), tmp_path / "none.tsv")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_cache import extract
 from zfnb.fine_tuning import LR
 from zfnb.gram import gram
+from zfnb.linear_classifiers import UNCHOSEN, choose
 from zfnb.metrics import average_precision, mean_per_class_accuracy
 from zfnb.models import build, describe_variant
 from zfnb.protocols import Draw, draw, draws
@@ -37,6 +38,7 @@ from zfnb.transfer import (
     several_objects,
     train_network,
 )
+from zfnb.transfer_curves import kept_layers
 from zfnb.transfer_tables import choices, fig9, kept, measured, published, table4, table7, with_run
 from zfnb.weights import fingerprint, save_weights
 
@@ -48,6 +50,11 @@ def vectors(n=160, d=60, classes=4, apart=0.4):
     targets = rng.permutation(np.arange(n) % classes)
     x = rng.normal(size=(n, d)) + apart * rng.normal(size=(classes, d))[targets]
     return x, targets
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZFNB_CACHE", str(tmp_path / "zfnb"))
 
 
 @pytest.fixture
@@ -125,6 +132,30 @@ def test_accuracies_of_all_draws():
     rest = accuracies(gram(x), targets, drawn, skip=lambda one: one.count == 2 or one.split < 2)
     assert [(r.count, r.split) for r in rest] == [(10, 2)]
     assert rest[0].accuracy == results[-1].accuracy
+
+
+def test_groups_reach_the_choice(net, dataset, tmp_path):
+    """Twins are drawn together; C is chosen on others than those that were learned from."""
+    x, targets = vectors(60, apart=0.0)
+    x, targets, groups = np.repeat(x, 2, 0), np.repeat(targets, 2), np.repeat(np.arange(60), 2)
+    drawn, grid = draws(targets, (8,), splits=1, groups=groups), (1.0, 1000.0)
+    (one,) = drawn[8]
+    inner, mine = gram(x)[np.ix_(one.train, one.train)], groups[one.train]
+    wanted = choose(inner, targets[one.train], grid=grid, groups=mine).tried
+    assert wanted != choose(inner, targets[one.train], grid=grid).tried
+    (result,) = accuracies(gram(x), targets, drawn, grid=grid, groups=groups)
+    assert result.tried == {c: 100 * value for c, value in wanted.items()}
+    with pytest.raises(BadInput, match="120 targets but 9 groups"):
+        classify(gram(x), targets, one, groups=groups[:9])
+    features = layer_features(net, dataset, [1], folder=tmp_path / "cache")
+    pairs = np.arange(42) // 2  # two pictures of a colour
+    drawn = draws(dataset.targets, (2,), splits=1, groups=pairs)
+    tried = [
+        compare_layers(features, dataset.targets, drawn, kinds=("svm",), groups=given)
+        for given in (pairs, dataset.targets)
+    ]
+    assert len(tried[0]["svm", 1][0].tried) == 3
+    assert tried[1]["svm", 1][0].tried == {}  # one group a class: nothing to hold out
 
 
 def test_spread_of_one_is_not_known():
@@ -221,6 +252,17 @@ def test_not_pretrained(dataset, tmp_path):
         train_network(dataset, drawn, other, tmp_path / "runs", **options)
 
 
+def test_unreadable_pictures_stop_a_training_before_it_begins(dataset, tmp_path):
+    drawn = draw(dataset.targets, 8)
+    dataset.path(drawn.test[4]).write_bytes(b"no picture")
+    settings = Settings("zfnet", "folder", recipe_named("modern"), input_size=48, width=1 / 32)
+    steps, options = [], {"device": "cpu", "progress": False}
+    match = "1 of the 18 pictures to be tested cannot be read, e.g. "
+    with pytest.raises(BadInput, match=match), pytest.warns(UserWarning, match="1 of 42"):
+        train_network(dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options)
+    assert not steps and not (tmp_path / "runs").exists()
+
+
 def test_fine_tuned(net, dataset, tmp_path):
     """In a folder of its own beside the one from random weights; it starts from what it knows."""
     weights = tmp_path / "small.safetensors"
@@ -290,6 +332,24 @@ def test_voc_is_better_than_chance_and_chooses_inside(kind):
     assert several_objects(products, hidden, train, test, kind).tried == found.tried
 
 
+def test_voc_takes_the_usual_c_of_equal_ones():
+    """Classes far apart are ranked without an error by any C."""
+    labels = np.where(np.arange(60)[:, None] % 3 == np.arange(3), 1, -1)
+    x = np.random.default_rng(0).normal(size=(60, 20)) + 20 * (labels == 1) @ np.eye(3, 20)
+    found = several_objects(gram(x), labels, range(40), range(40, 60), "svm", grid=(1, 10, 100))
+    assert found.tried == {1: 100, 10: 100, 100: 100} and found.regularisation == UNCHOSEN["svm"]
+
+
+def test_voc_without_a_choice_says_so():
+    """The one picture that holds the classes is held out: no C can be measured, so no entry."""
+    products, labels, _ = voc_like()
+    held = np.random.default_rng(0).permutation(np.arange(9))[:3]
+    labels[:9] = -1
+    labels[held[0]], labels[150:] = 1, 1
+    found = several_objects(products, labels, range(9), range(140, 240), "svm")
+    assert found.tried == {} and found.regularisation == UNCHOSEN["svm"]
+
+
 def test_a_class_without_pictures_has_no_average_precision():
     products, labels, _ = voc_like()
     labels[:150, 2] = -1
@@ -344,6 +404,21 @@ def test_table7_beside_the_papers():
         table7({"runs": []}, "voc2012")
 
 
+def test_only_the_papers_number_of_training_pictures_counts():
+    rows = [row(80), row(40, count=15), row(20, count=60)]
+    for data, count, wanted in (("caltech101", 30, 80), ("caltech256", 60, 20)):
+        content = {"name": "table7", "runs": [run_of(data=data, rows=rows)]}
+        assert table7(content, data).loc[("svm", 5), "net (w)"] == wanted
+        (line,) = choices(content, data).to_dict("records")
+        assert line["accuracy"] == wanted and line["splits"] == 1
+        assert kept_layers(content, data)["net (w)"]["svm"][5][0] == wanted
+        fewer = {"runs": [run_of(data=data, rows=[r for r in rows if r["count"] != count])]}
+        assert choices(fewer, data).empty and kept_layers(fewer, data) == {}
+        assert list(table7(fewer, data)) == ["paper", "paper_spread"]
+    other = {"runs": [run_of(data="folder", rows=[row(80), row(40, count=15)])]}
+    assert choices(other, "folder")["accuracy"].tolist() == [80]  # the largest
+
+
 def test_table4_and_fig9():
     rows = [
         row(70, classifier="softmax"),
@@ -380,6 +455,10 @@ def test_results_files(tmp_path):
             kept("table7", path)
     with pytest.raises(UnknownName, match="fig9"):
         kept("table1")
+    path.write_text("{")
+    for name, words in (("table5", "table4 --data caltech256"), ("fig9", "fig9")):
+        with pytest.raises(BadInput, match=f"with `python -m zfnb.transfer_cli {words}`"):
+            kept(name, path)
 
 
 # ---------------------------------------------------------------- commands
@@ -441,6 +520,125 @@ def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
     assert "split 0" not in done.output  # of the four, only the last was left
     rows = kept("table7", tmp_path / "table7.json")["runs"][0]["rows"]
     assert len(rows) == 4 and len({(r["classifier"], r["split"]) for r in rows}) == 4
+
+
+def test_a_stopped_command_keeps_only_what_is_asked_for_now(command, tmp_path, monkeypatch):
+    words = ("--cache", str(tmp_path / "cache"), "--count", "4")
+    write, written = transfer_cli.write_json, []
+
+    def stop(path, value):
+        write(path, value)
+        written.append(path)
+        if len(written) == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer_cli, "write_json", stop)
+        patched.setattr(zfnb.runs, "commit", lambda: {"commit": "a" * 40, "changed": []})
+        assert command("table7", *words, "--layer", "1", "--layer", "5").exit_code != 0
+    done = command("table7", *words, "--layer", "5", "--classifier", "softmax")
+    assert done.exit_code == 0 and "svm" not in done.output and "split 0: " not in done.output
+    (run,) = kept("table7", tmp_path / "table7.json")["runs"]
+    assert [(r["layer"], r["classifier"], r["split"]) for r in run["rows"]] == [
+        (5, "softmax", 0), (5, "softmax", 1),
+    ]  # fmt: skip
+    assert run["code"]["begun_with"] == ["a" * 40]  # the first row is of that version
+    done = command("table7", *words, "--layer", "5", "--classifier", "softmax")
+    (run,) = kept("table7", tmp_path / "table7.json")["runs"]
+    assert "begun_with" not in run["code"]
+
+
+def test_another_c_that_was_begun_is_not_kept(command, tmp_path, monkeypatch):
+    words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--classifier", "svm")
+    write, written = transfer_cli.write_json, []
+
+    def stop(path, value):
+        write(path, value)
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer_cli, "write_json", stop)
+        some = ("--regularisation", "0.5", "--regularisation", "20")
+        assert command("choices", *words, *some).exit_code != 0
+    assert command("choices", *words, "--regularisation", "20").exit_code == 0
+    (run,) = kept("choices", tmp_path / "choices.json")["runs"]
+    assert [(r["regularisation"], r["split"]) for r in run["rows"]] == [(20, 0), (20, 1)]
+
+
+@pytest.mark.filterwarnings("ignore:Skipped", "ignore:4 of 42 pictures of folder could not")
+def test_unreadable_pictures_are_not_drawn(command, dataset, tmp_path, monkeypatch):
+    bad = [0, 1, 2, 9]
+    for item in bad:
+        dataset.path(item).write_bytes(b"no picture")
+    drawn = []
+    monkeypatch.setattr(
+        transfer_cli, "draws", lambda *given, **more: drawn.append(draws(*given, **more))
+        or drawn[-1],
+    )  # fmt: skip
+    words = ("--cache", str(tmp_path / "cache"), "--layer", "1", "--classifier", "svm")
+    with pytest.warns(UserWarning, match="4 of 42 pictures of folder cannot be read and are not"):
+        done = command("table7", *words, "--count", "9")
+    assert done.exit_code == 0, done.output
+    for one in drawn[0][9]:
+        assert not set(bad) & {*one.train, *one.test}
+        assert len(one.train) == 27 and len(one.test) == 42 - 27 - 4
+    # A curve goes as far as what can be read: of the first class, 14 less three or four.
+    with pytest.warns(UserWarning, match="cannot be read"):
+        done = command("fig9", *words[:2])
+    assert done.exit_code == 0 and max(drawn[1]) == 8 < 10
+
+
+def test_scenes_of_a_stamp_go_the_same_way(command, tmp_path, monkeypatch):
+    pairs = np.arange(42) // 2  # two pictures of a colour
+    monkeypatch.setattr(
+        "zfnb.data.folders.FolderDataset.group", lambda self, item: int(pairs[item])
+    )
+    told, compare = [], transfer_cli.compare_layers
+
+    def seen(features, targets, drawn, **options):
+        told.append((drawn, options["groups"]))
+        return compare(features, targets, drawn, **options)
+
+    monkeypatch.setattr(transfer_cli, "compare_layers", seen)
+    done = command(
+        "table7", "--cache", str(tmp_path / "cache"), "--count", "2", "--layer", "1", "--test", "3"
+    )
+    assert done.exit_code == 0, done.output
+    ((drawn, groups),) = told
+    assert np.array_equal(groups, pairs)
+    for one in drawn[2]:
+        assert not set(pairs[one.train]) & set(pairs[one.test])
+        assert (len(one.train), len(one.test)) == (3 * 4, 3 * 6)  # counts are of pairs
+    done = command("fig9", "--cache", str(tmp_path / "cache"))
+    assert done.exit_code == 0 and max(told[-1][0]) == 6  # of seven pairs a class
+
+
+def test_test_pictures_named_in_a_file_are_left_out(command, dataset, tmp_path):
+    cache, count = ("--cache", str(tmp_path / "cache")), ("--count", "4")
+    one, two = draws(dataset.targets, (4,), splits=2)[4]
+    gone = [int(item) for item in one.test[:5]]
+    path = tmp_path / "duplicates.tsv"
+    path.write_text("".join(f"0.99\tx.jpg\t{dataset.key(item)}\n" for item in gone))
+    for name in ("table7", "table4", "fig9"):
+        rows = {}
+        for words in ((), ("--leave-out", str(path))):
+            done = command(name, *cache, *count, "--classifier", "svm", *words)
+            assert done.exit_code == 0, done.output
+            (run,) = kept(name, tmp_path / f"{name}.json")["runs"]
+            rows[words] = [r["test_pictures"] for r in run["rows"][:2]]
+            assert [r["train_pictures"] for r in run["rows"][:2]] == [12, 12]
+            assert ("--leave-out duplicates.tsv" in run["command"]) == bool(words)
+            assert ("left_out" in run["protocol"]) == bool(words)
+        before, after = rows.values()
+        assert before == [30, 30]
+        assert after == [25, 30 - len(set(gone) & set(two.test.tolist()))]
+        assert run["protocol"]["left_out"]["pictures"] == 5
+        assert str(tmp_path) not in json.dumps(run)
+    path.write_text("nothing.jpg\n")
+    refusal = command("table4", *count, "--leave-out", str(path)).exception
+    assert isinstance(refusal, BadInput) and "'nothing.jpg'" in str(refusal)
 
 
 def test_choices_fixes_what_the_table_chooses(command, tmp_path):
@@ -597,7 +795,10 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
 
 def test_refusals_of_the_command(command, capsys, monkeypatch):
     assert isinstance(command("table7", network="zfnet").exception, BadInput)
-    assert isinstance(command("table7").exception, UnknownName)  # no protocol for "folder"
+    for name in ("table7", "choices", "table4", "scratch"):  # the paper has no folder
+        network = "zfnet" if name == "scratch" else "zfnet:tiny-imagenet"
+        refusal = command(name, network=network).exception
+        assert isinstance(refusal, BadInput) and "for folder; give --count" in str(refusal)
     monkeypatch.setattr("sys.argv", ["transfer_cli", "table7", "--network", "zfnet", "--data", "x"])
     monkeypatch.setattr(transfer_cli, "load_dataset", zfnb.load_dataset)
     with pytest.raises(SystemExit) as left:

@@ -46,11 +46,27 @@ def test_the_papers_protocol(tmp_path, monkeypatch):
         for n in range(1, count + 1):
             Image.new("RGB", (8, 8)).save(folder / f"image_{n:04d}.jpg")
     monkeypatch.setenv("ZFNB_DATA", str(tmp_path))
+    monkeypatch.setenv("ZFNB_CACHE", str(tmp_path / "zfnb"))
     found = setups.setup("paper", "caltech101")
     assert list(found.table) == [15, 30] and found.unit == "pictures" and found.groups is None
     assert max(found.curve) == 30 and found.chance == 50
     assert all(len(one.train) == 60 and len(one.test) == 3 + 50 for one in found.table[30])
     assert "60 pictures" in str(found)
+    before = found.table[30][0]
+    whole = [image_of(found, item) for item in before.train]
+    folder = tmp_path / "caltech101" / "101_ObjectCategories"
+    (folder / "airplanes" / "image_0091.jpg").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="1 of 124 pictures of caltech101 cannot be read"):
+        found = setups.setup("paper", "caltech101")
+    assert [image_of(found, item) for item in found.table[30][0].train] == whole
+    for several in (*found.table.values(), *found.curve.values()):
+        for one in several:
+            drawn = {image_of(found, item) for item in (*one.train, *one.test)}
+            assert "airplanes/image_0091.jpg" not in drawn
+
+
+def image_of(found, item):
+    return found.dataset.key(int(item))
 
 
 def test_what_there_is_no_setup_for(tmp_path, monkeypatch):

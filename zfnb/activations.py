@@ -30,7 +30,7 @@ from tqdm import tqdm
 from zfnb.adopt import as_network
 from zfnb.data.loading import iterate
 from zfnb.data.pictures import preprocess
-from zfnb.errors import BadInput, StaleIndex, UnknownName
+from zfnb.errors import BadInput, BadPicture, StaleIndex, UnknownName
 from zfnb.files import replacing
 from zfnb.models import Network, check_images, evaluating
 from zfnb.receptive import receptive_boxes
@@ -383,18 +383,23 @@ def floor(net: Network, layer: str) -> float:
     return 0.0 if isinstance(last, nn.ReLU) else -float("inf")
 
 
-def dataset_fingerprint(dataset: Dataset) -> str:
+def dataset_fingerprint(dataset: Dataset, pictures: int | None = 16) -> str:
     """SHA-256 in hexadecimal that tells datasets apart.
 
-    A dataset's own ``fingerprint()``, where it has one; otherwise its length and sixteen of its
-    pictures, spread over it.
+    A dataset's own ``fingerprint()``, where it has one; otherwise its length and so many of its
+    pictures, spread over it; all of them for None.
     """
     own = getattr(dataset, "fingerprint", None)
     if callable(own):
         return own()
     digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)}".encode())
-    for item in np.linspace(0, len(dataset) - 1, min(16, len(dataset))).astype(int).tolist():
-        image = dataset[item][0]
+    looked = len(dataset) if pictures is None else min(pictures, len(dataset))
+    for item in np.linspace(0, len(dataset) - 1, looked).astype(int).tolist():
+        try:
+            image = dataset[item][0]
+        except BadPicture:
+            digest.update(b"unreadable")
+            continue
         values = image.numpy() if isinstance(image, Tensor) else np.asarray(image)
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

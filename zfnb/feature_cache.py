@@ -96,11 +96,22 @@ def top_of_layer(net: nn.Module, number: int) -> str:
 
 
 def cache_key(net: Network, dataset: Dataset) -> dict[str, str]:
-    """All that the features of a dataset depend on, besides the layer."""
+    """All that the features of a dataset depend on, besides the layer.
+
+    Raises
+    ------
+    BadInput
+        A dataset whose fingerprint does not tell what its transform makes of the pictures.
+    """
+    if callable(getattr(dataset, "fingerprint", None)) and getattr(dataset, "transform", None):
+        raise BadInput(
+            "Features of a dataset with a transform cannot be kept, since no name tells one "
+            "transform from another; load it without, the network prepares its pictures itself."
+        )
     return {
         "format": FORMAT,
         "weights": fingerprint(net),
-        "data": dataset_fingerprint(dataset),
+        "data": dataset_fingerprint(dataset, pictures=None),
         "preprocessing": json.dumps(asdict(net.preprocessing), sort_keys=True),
     }
 
@@ -123,7 +134,8 @@ def extract(
     net : Network, or nn.Module that `zfnb.load_model` takes
         On any device. Layers above the highest that is asked for are not computed.
     dataset : Dataset
-        Items (picture or tensor (3, H, W), target); see `zfnb.load_dataset`.
+        Items (picture or tensor (3, H, W), target); see `zfnb.load_dataset`. One without a
+        ``fingerprint()`` of its own is read once more, to know it again.
     layers : sequence of str
         Names from ``net.layer_names``; `top_of_layer` gives them by the paper's numbers.
     folder : path, optional
@@ -144,7 +156,8 @@ def extract(
     Raises
     ------
     UnknownName, BadInput
-        An unknown layer, no layer, an empty dataset, activations beyond the range of float16.
+        An unknown layer, no layer, an empty dataset, one of zfnb's with a transform, activations
+        beyond the range of float16.
     CannotSave
         A disk without enough space. Run again: what was done is kept.
     """
@@ -211,8 +224,7 @@ class LayerFile:
         with saving(self.path), replacing(self.path) as temporary:
             # Reserved, not yet written: rows are written as plain bytes, so that a full disk is an
             # error and not the end of the process, as it is for a mapped file.
-            del_me = np.lib.format.open_memmap(temporary, "w+", np.float16, self.shape)
-            del del_me
+            np.lib.format.open_memmap(temporary, "w+", np.float16, self.shape)  # closes at once
 
     def _fits(self) -> bool:
         try:
@@ -316,12 +328,11 @@ def _fill(
     batches = iterate(dataset, batch, partial(as_input, net), workers, items)
     bar = tqdm(total=len(items), desc="features", unit="picture", disable=not progress)
     arrived: dict[str, dict[int, np.ndarray]] = {layer: {} for layer in files}
-    waiting, seen, noted = list(todo), set(), time.monotonic()
+    waiting, noted = list(todo), time.monotonic()
     try:
         for indices, images, _ in batches:
             for layer, values in _activations(net, images, files).items():
                 arrived[layer].update(zip(indices.tolist(), values, strict=True))
-            seen.update(indices.tolist())
             bar.update(len(indices))
             last = int(indices[-1])
             while waiting and rows(waiting[0], count).stop - 1 <= last:

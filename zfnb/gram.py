@@ -33,7 +33,7 @@ def gram(
     items : sequence of int, optional
         Only these rows.
     normalise : bool
-        Bring each vector to length 1 first. A vector of zeros stays one.
+        Bring each vector to length 1 first. A vector of zeros stays a vector of zeros.
     block : int
         Rows that are in memory at a time, twice.
     progress : bool

@@ -16,7 +16,7 @@ Shapes: n training pictures, m others, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -207,6 +207,7 @@ def choose(
     grid: Sequence[float] | None = None,
     parts: int = 3,
     seed: int = 0,
+    groups: Sequence[int] | None = None,
     **options,
 ) -> LinearClassifier:
     """A classifier whose regularisation is chosen inside its training pictures.
@@ -223,10 +224,14 @@ def choose(
     grid : sequence of float, optional
         Candidates for C, `GRIDS` by default.
     parts : int
-        Into how many parts the training pictures are divided, 2 at least. With fewer pictures than
-        two in each class nothing can be held out: C is then `UNCHOSEN`.
+        Into how many parts the training pictures are divided, 2 at least; fewer if a class has
+        not so many pictures (or groups). If one has a single picture, nothing can be held out: C
+        is then `UNCHOSEN`.
     seed : int
         Of the division.
+    groups : (n,) int, optional
+        Pictures of one group (the scenes of one stamp) stay in one part, since a classifier that
+        learned from one knows the others. By default each stands alone.
     **options
         ``tolerance`` of `fit_svm` or `fit_softmax`.
 
@@ -234,9 +239,12 @@ def choose(
     -------
     LinearClassifier
         With ``.tried``.
-    """
-    from sklearn.model_selection import StratifiedKFold
 
+    Raises
+    ------
+    UnknownName, BadInput
+        Another kind; an empty grid, fewer than two parts, groups that do not fit.
+    """
     if kind not in ALL_KINDS:
         raise UnknownName.of("kind of classifier", kind, ALL_KINDS)
     if parts < 2:
@@ -247,16 +255,48 @@ def choose(
     grid = sorted(GRIDS[kind] if grid is None else grid)
     if not grid:
         raise BadInput("The grid of regularisations is empty; give at least one.")
-    parts = min(parts, int(np.bincount(targets)[np.unique(targets)].min()))
-    if parts < 2 or len(grid) == 1:
+    folds = divided(targets, parts, seed, groups)
+    if not folds or len(grid) == 1:
         return fit(gram, targets, UNCHOSEN[kind] if len(grid) > 1 else grid[0], **options)
     tried = dict.fromkeys(grid, 0.0)
-    for learn, held in StratifiedKFold(parts, shuffle=True, random_state=seed).split(gram, targets):
+    for learn, held in folds:
         inner, outer = gram[np.ix_(learn, learn)], gram[np.ix_(held, learn)]
         for c in grid:
             predicted = fit(inner, targets[learn], c, **options).predict(outer)
             right = mean_per_class_accuracy(predicted, targets[held], targets.max() + 1)
-            tried[c] += right / parts
-    far = {c: abs(np.log(c / UNCHOSEN[kind])) for c in grid}
-    best = max(grid, key=lambda c: (round(tried[c], 6), -far[c]))
-    return replace(fit(gram, targets, best, **options), tried=tried)
+            tried[c] += right / len(folds)
+    return replace(fit(gram, targets, best_of(tried, kind), **options), tried=tried)
+
+
+def divided(
+    targets: np.ndarray, parts: int, seed: int, groups: Sequence[int] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pictures (to learn from, held out) for each part; none if a class has one group alone.
+
+    The groups of a class are spread over the parts as evenly as they go. Where each picture is a
+    group of its own, this is scikit-learn's `StratifiedKFold` of the pictures.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
+    if groups.shape != targets.shape:
+        raise BadInput(f"There are {len(targets)} targets but {len(groups)} groups; give one each.")
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    if (targets[first][member] != targets).any():
+        raise BadInput("A group holds pictures of two classes; groups must be of one class.")
+    order = np.argsort(first)  # as they come: pictures that stand alone keep their order
+    member, labels = np.argsort(order)[member], targets[first[order]]  # (n,); one a group
+    parts = min(parts, int(np.bincount(labels)[np.unique(labels)].min()))
+    if parts < 2:
+        return []
+    folds = StratifiedKFold(parts, shuffle=True, random_state=seed).split(labels, labels)
+    return [tuple(np.flatnonzero(np.isin(member, side)) for side in fold) for fold in folds]
+
+
+def best_of(tried: Mapping[float, float], kind: str) -> float:
+    """The C with the highest accuracy in [0, 1]; of equal ones, the nearest to `UNCHOSEN`."""
+
+    def rank(c: float) -> tuple[float, float]:
+        return round(tried[c], 6), -abs(np.log(c / UNCHOSEN[kind]))
+
+    return max(tried, key=rank)

@@ -10,9 +10,11 @@ jump because other pictures were drawn.
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -106,7 +108,7 @@ def draw(
         Pictures of one group (the scenes of one stamp) go the same way; `count` and `test` are
         then numbers of groups.
     usable : (N,) bool, optional
-        Pictures that may be drawn, e.g. ``features.readable``.
+        Pictures that may be drawn, e.g. those that can be read: `zfnb.usable.usable`.
 
     Returns
     -------
@@ -210,16 +212,106 @@ def draws(
 
 
 def feasible_counts(
-    targets: Sequence[int], counts: Sequence[int] = FIG9, groups: Sequence[int] | None = None
+    targets: Sequence[int],
+    counts: Sequence[int] = FIG9,
+    groups: Sequence[int] | None = None,
+    usable: Sequence[bool] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> list[int]:
     """The numbers of training pictures a class that every class can give, and keep one to test.
 
     "As far as the data go": Caltech-101's smallest class has 31 pictures, so its curve ends at 30.
+
+    Parameters
+    ----------
+    targets, groups, usable
+        As for `draw`.
+    counts : sequence of int
+        Those to choose from; the paper's Fig. 9 by default.
+    classes : sequence of str, optional
+        Their names, for an error to say.
+
+    Returns
+    -------
+    list of int
+        One at least.
+
+    Raises
+    ------
+    BadInput
+        If the smallest class is too small for any of them.
     """
     targets = np.asarray(targets)
     groups = np.arange(len(targets)) if groups is None else np.asarray(groups)
-    smallest = min(len(np.unique(groups[targets == target])) for target in np.unique(targets))
-    return [count for count in counts if count < smallest]
+    may = np.ones(len(targets), dtype=bool) if usable is None else np.asarray(usable, dtype=bool)
+    sizes = {int(t): len(np.unique(groups[(targets == t) & may])) for t in np.unique(targets)}
+    if not sizes or not len(counts):
+        raise BadInput("There is no picture, or no number of training pictures; give some.")
+    smallest = min(sizes, key=sizes.__getitem__)
+    found = [count for count in counts if count < sizes[smallest]]
+    if not found:
+        name = smallest if classes is None else repr(classes[smallest])
+        raise BadInput(
+            f"The smallest class, {name}, has {sizes[smallest]} to draw from, which leaves none to "
+            f"test after {min(counts)} to train on; add pictures to it, or remove the class."
+        )
+    return found
+
+
+def without(drawn: Mapping[int, Sequence[Draw]], items: Iterable[int]) -> dict[int, list[Draw]]:
+    """The same draws without some test pictures, e.g. those that the network has learned from.
+
+    What is trained on stays the same, so that results with and without them differ by nothing else.
+
+    Parameters
+    ----------
+    drawn : dict {count: list of Draw}
+        From `draws`.
+    items : iterable of int
+        Items of the dataset.
+
+    Raises
+    ------
+    BadInput
+        If a draw keeps no test picture.
+    """
+    items = np.array(sorted(set(items)), dtype=int)
+    found = {
+        count: [replace(one, test=np.setdiff1d(one.test, items)) for one in several]
+        for count, several in drawn.items()
+    }
+    if any(not len(one.test) for several in found.values() for one in several):
+        raise BadInput("No test picture is left; leave fewer out.")
+    return found
+
+
+def items_of(dataset: PictureDataset, path: str | os.PathLike) -> list[int]:
+    """The items whose keys a text file names, one a line.
+
+    The output of ``python -m zfnb.overlap`` is such a file: of its lines, which hold a correlation
+    and two keys, the second key counts, that of the picture to be tested.
+
+    Raises
+    ------
+    BadInput
+        A file that cannot be read, or names a picture that the dataset does not have.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); give a file of keys, a line each.") from (
+            error
+        )
+    fields = [line.split("\t") for line in lines if line.strip()]
+    keys = dict.fromkeys(line[2] if len(line) > 2 else line[0] for line in fields)
+    index = {dataset.key(item): item for item in range(len(dataset))}
+    unknown = [key for key in keys if key not in index]
+    if unknown:
+        raise BadInput(
+            f"{Path(path).name} names {unknown[0]!r}, which {dataset.name} does not have; each "
+            "line must be a picture's key, or a line of `python -m zfnb.overlap`."
+        )
+    return [index[key] for key in keys]
 
 
 def protocol_named(name: str) -> Protocol:

@@ -40,6 +40,7 @@ from zfnb.linear_classifiers import (
     KINDS,
     UNCHOSEN,
     LinearClassifier,
+    best_of,
     choose,
     fit_softmax,
     fit_svm,
@@ -49,6 +50,7 @@ from zfnb.models import Network, load_model
 from zfnb.protocols import Draw, Part
 from zfnb.runs import check_same, read_json, weights_name
 from zfnb.training import Settings, train
+from zfnb.usable import check_readable
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Result:
     predicted : array of int
         The class that each picture of ``draw.test`` was given.
     regularisation : float or None
-        C, and how it was chosen: {C: accuracy in percent on held-out training pictures}.
-    tried : dict
+        scikit-learn's C; None for a network that was trained whole.
+    tried : dict {C: accuracy in percent}
+        How C was chosen: on held-out training pictures. Empty if there was no choice.
     train, test : int
         Pictures.
     seconds : float
@@ -142,7 +145,13 @@ def dot_products(features: Features, progress: bool = False) -> np.ndarray:
 
 
 def classify(
-    products: np.ndarray, targets: Sequence[int], drawn: Draw, kind: str = "svm", **options
+    products: np.ndarray,
+    targets: Sequence[int],
+    drawn: Draw,
+    kind: str = "svm",
+    *,
+    groups: Sequence[int] | None = None,
+    **options,
 ) -> tuple[Result, LinearClassifier]:
     """Train a classifier on the training pictures of a draw, and measure it on its test pictures.
 
@@ -153,6 +162,9 @@ def classify(
     targets : (N,) int
     drawn : Draw
     kind : {"svm", "softmax", "svm-against-all"}
+    groups : (N,) int, optional
+        Pictures of one group (the scenes of one stamp) are not told apart when C is chosen; see
+        `zfnb.linear_classifiers.choose`. Give those that the pictures were drawn by.
     **options
         Of `zfnb.linear_classifiers.choose`: ``grid``, ``parts``, ...
 
@@ -167,8 +179,15 @@ def classify(
             f"Dot products must be ({len(targets)}, {len(targets)}) for {len(targets)} targets, "
             f"not {products.shape}."
         )
+    if groups is not None:
+        if len(groups) != len(targets):
+            raise BadInput(
+                f"There are {len(targets)} targets but {len(groups)} groups; give one a picture."
+            )
+        groups = np.asarray(groups)[drawn.train]
     rows = np.asarray(products[drawn.train])  # (n, N): a mapped file is read once, in order
-    model = choose(rows[:, drawn.train], targets[drawn.train], kind, seed=drawn.split, **options)
+    inner, known = rows[:, drawn.train], targets[drawn.train]
+    model = choose(inner, known, kind, seed=drawn.split, groups=groups, **options)
     predicted = model.predict(rows[:, drawn.test].T)
     result = measured(kind, drawn, targets, predicted, time.perf_counter() - began)
     tried = {c: 100 * part for c, part in model.tried.items()}
@@ -199,6 +218,7 @@ def accuracies(
     drawn: Mapping[int, Sequence[Draw]],
     kind: str = "svm",
     *,
+    groups: Sequence[int] | None = None,
     skip: Callable[[Draw], bool] | None = None,
     on_result: Callable[[Result], object] | None = None,
     **options,
@@ -207,7 +227,7 @@ def accuracies(
 
     Parameters
     ----------
-    products, targets, kind, **options
+    products, targets, kind, groups, **options
         As for `classify`.
     drawn : dict {count: list of Draw}
         From `zfnb.protocols.draws`.
@@ -221,7 +241,7 @@ def accuracies(
         for one in several:
             if skip and skip(one):
                 continue
-            result, _ = classify(products, targets, one, kind, **options)
+            result, _ = classify(products, targets, one, kind, groups=groups, **options)
             results.append(result)
             if on_result:
                 on_result(result)
@@ -246,8 +266,8 @@ def layer_features(
 
 def layers_to_compare(net: Network) -> list[int]:
     """The layers of Table 7 that a network has: 1 to 5 and 7; the classifier is none of them."""
-    names = {f"{kind}{n}": n for kind, ns in (("conv", range(1, 6)), ("fc", (7,))) for n in ns}
-    return [number for name, number in names.items() if name in net.layer_names]
+    names = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc7")
+    return [int(name[-1]) for name in names if name in net.layer_names]
 
 
 def compare_layers(
@@ -258,6 +278,7 @@ def compare_layers(
     softmax_from: int = 5,
     kinds: Sequence[str] = KINDS,
     progress: bool = False,
+    groups: Sequence[int] | None = None,
     skip: Callable[[int, str, Draw], bool] | None = None,
     on_result: Callable[[int, Result], object] | None = None,
     **options,
@@ -277,6 +298,8 @@ def compare_layers(
         Of "svm", "softmax" and "svm-against-all".
     progress : bool
         Show a bar while dot products are computed.
+    groups : (N,) int, optional
+        As for `classify`.
     skip : callable, optional
         Whether a layer, kind and draw are left out, because their result is known.
     on_result : callable, optional
@@ -304,6 +327,7 @@ def compare_layers(
                 targets,
                 drawn,
                 kind,
+                groups=groups,
                 skip=left,
                 on_result=told,
                 **options,
@@ -364,7 +388,8 @@ def train_network(
     Raises
     ------
     BadInput
-        If these pictures were trained on in `folder` with other settings.
+        If these pictures were trained on in `folder` with other settings, or a picture to be
+        tested cannot be read.
     """
     began = time.perf_counter()
     learn = Part(dataset, drawn.train)
@@ -378,10 +403,12 @@ def train_network(
         begun = {"settings": read_json(home / "run.json").get("settings", {})}
         check_same(begun, {"settings": seeded.facts()}, home)
     weights = home / f"{settings.network}.safetensors"
+    workers = options.get("workers", 0)
+    check_readable(dataset, drawn.test, max(workers, 1))
     if not (home / "result.json").exists() or not weights.exists():
         train(seeded, learn, None, home, resume=True, **options)
     net = load_model(settings.network, weights=weights)
-    chances = probabilities(net, Part(dataset, drawn.test), workers=options.get("workers", 0))
+    chances = probabilities(net, Part(dataset, drawn.test), workers=workers)
     predicted = chances.argmax(1).numpy()
     targets = np.asarray(dataset.targets)
     seconds = time.perf_counter() - began
@@ -398,9 +425,9 @@ class VocResult:
     average_precision : array (20,)
         Percent; NaN for a class that no training or no test picture holds.
     regularisation : float
-        C, and how it was chosen: {C: mean average precision in percent on held-out training
-        pictures}.
-    tried : dict
+        scikit-learn's C.
+    tried : dict {C: mean average precision in percent}
+        How C was chosen: on held-out training pictures. Empty if there was no choice.
     """
 
     kind: str
@@ -442,7 +469,8 @@ def several_objects(
         Items.
     kind : {"softmax", "svm"}
     grid : sequence of float, optional
-        Candidates for C; chosen on a third of the training pictures. `GRIDS` by default.
+        Candidates for C; chosen on a third of the training pictures (of equal ones, the nearest to
+        `UNCHOSEN`). `GRIDS` by default.
     seed : int
         Of that third.
     average : str
@@ -469,13 +497,14 @@ def several_objects(
     if len(grid) > 1 and len(held):
         for c in grid:
             found = ranked(products, labels, learn, held, kind, c, average, **options)
-            tried[c] = 100 * float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
-    best = max(tried, key=lambda c: (round(tried[c], 4), -c)) if tried else None
-    best = best or (grid[0] if len(grid) == 1 else UNCHOSEN[kind])
+            if np.isfinite(found).any():
+                tried[c] = float(np.nanmean(found))
+    usual = grid[0] if len(grid) == 1 else UNCHOSEN[kind]
+    best = best_of(tried, kind) if tried else usual
     found = ranked(products, labels, train, test, kind, best, average, **options)
     if not np.isfinite(found).any():
         raise BadInput("No class has a training picture and a test picture; give more pictures.")
-    return VocResult(kind, 100 * found, best, tried)
+    return VocResult(kind, 100 * found, best, {c: 100 * mean for c, mean in tried.items()})
 
 
 def ranked(

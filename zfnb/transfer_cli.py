@@ -7,6 +7,7 @@ that was measured before is replaced, the others stay. So name all classifiers i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -29,7 +30,7 @@ from zfnb.linear_classifiers import KINDS
 from zfnb.models import Network
 from zfnb.paths import cache_root, embedded
 from zfnb.processes import choose_device
-from zfnb.protocols import Draw, draws, feasible_counts, protocol_named
+from zfnb.protocols import PROTOCOLS, Draw, draws, feasible_counts, items_of, without
 from zfnb.recipes import recipe_named
 from zfnb.runs import measurement, read_json, weights_name, write_json
 from zfnb.training import Settings
@@ -45,6 +46,7 @@ from zfnb.transfer import (
     train_network,
 )
 from zfnb.transfer_tables import kept, with_run
+from zfnb.usable import usable
 from zfnb.weights import fingerprint
 
 app = typer.Typer(
@@ -56,7 +58,9 @@ app = typer.Typer(
 NETWORK = "torchvision-alexnet:imagenet-trunk"
 CHOICES = (0.1, 1.0, 10.0, 100.0)
 
-Data = Annotated[str, typer.Option(help="caltech101, caltech256, or another dataset")]
+Data = Annotated[
+    str, typer.Option(help="caltech101, caltech256, or, with --count, another dataset")
+]
 Root = Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")]
 Networks = Annotated[
     list[str] | None,
@@ -71,6 +75,13 @@ Seed = Annotated[int, typer.Option(help="of the splits", min=0)]
 Test = Annotated[int, typer.Option(help="test pictures a class, at the most", min=1)]
 Counts = Annotated[
     list[int] | None, typer.Option("--count", help="training pictures a class; the paper's")
+]
+LeaveOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="text file of test pictures to leave out: a key a line, or what zfnb.overlap prints; "
+        "give --results too, or the result without it is replaced"
+    ),
 ]
 Cache = Annotated[Path | None, typer.Option(help="folder of features; else zfnb's cache")]
 Results = Annotated[Path | None, typer.Option(help="JSON file; data/results/NAME.json")]
@@ -91,6 +102,7 @@ class Asked:
     splits: int | None = None
     test: int | None = None
     seed: int = 0
+    leave_out: Path | None = None
     root: Path | None = None
     cache: Path | None = None
     results: Path | None = None
@@ -111,6 +123,10 @@ class Work:
     dataset : PictureDataset
     drawn : dict {training pictures a class: list of Draw}
         Empty for Table 6.
+    groups : (N,) int
+        What they were drawn by: pictures of one group (the scenes of one stamp) go the same way.
+    left_out : tuple of int
+        Items that are not tested on, of those drawn or not.
     """
 
     command: str
@@ -118,6 +134,8 @@ class Work:
     device: torch.device
     dataset: PictureDataset
     drawn: Mapping[int, Sequence[Draw]]
+    groups: np.ndarray
+    left_out: Sequence[int] = ()
 
     @property
     def name(self) -> str:
@@ -137,23 +155,41 @@ class Work:
         return self.asked.network or [NETWORK]
 
 
-def begin(
-    command: str, asked: Asked, usual: Callable[[PictureDataset], Sequence[int]], **options
-) -> Work:
-    """Open the pictures and draw them.
+def begin(command: str, asked: Asked, largest: bool = False) -> Work:
+    """Open the pictures and draw those that can be read.
 
     Parameters
     ----------
-    usual : callable
-        Gives the numbers of training pictures where none were asked for.
-    **options
-        Of `zfnb.protocols.draws`.
+    largest : bool
+        Only the largest of the paper's numbers of training pictures, where none were asked for.
+
+    Raises
+    ------
+    BadInput
+        Data that the paper has no protocol for, and no number of training pictures asked for.
     """
     device = prepare(asked)
     dataset = load_dataset(asked.data, "train", asked.root)
-    options = {"splits": asked.splits, "test": asked.test, "seed": asked.seed, **options}
-    drawn = draws(dataset.targets, asked.counts or usual(dataset), **options)
-    return Work(command, asked, device, dataset, drawn)
+    curve, counts = command == "fig9", asked.counts
+    if not counts and not curve:
+        if asked.data not in PROTOCOLS:
+            raise BadInput(
+                f"The paper has no protocol for {asked.data}; give --count, the number of training "
+                "pictures a class."
+            )
+        counts = PROTOCOLS[asked.data].counts[-1:] if largest else PROTOCOLS[asked.data].counts
+    groups = groups_of(dataset)
+    may = {"groups": groups, "usable": usable(dataset)}
+    counts = counts or feasible_counts(dataset.targets, classes=dataset.classes, **may)
+    options = {"splits": asked.splits, "test": asked.test, "seed": asked.seed, **may}
+    drawn = draws(dataset.targets, counts, share_test=curve, **options)
+    left_out = () if asked.leave_out is None else tuple(items_of(dataset, asked.leave_out))
+    return Work(command, asked, device, dataset, without(drawn, left_out), groups, left_out)
+
+
+def groups_of(dataset: PictureDataset) -> np.ndarray:
+    """(N,) int: the group of each picture."""
+    return np.array([dataset.group(item) for item in range(len(dataset))])
 
 
 def prepare(asked: Asked) -> torch.device:
@@ -178,6 +214,7 @@ def table7(
     splits: Splits = 5,
     test: Test = 50,
     seed: Seed = 0,
+    leave_out: LeaveOut = None,
     root: Root = None,
     cache: Cache = None,
     results: Results = None,
@@ -186,7 +223,7 @@ def table7(
 ) -> None:
     """Table 7: a linear SVM on each layer, and a softmax on layers 5 and 7."""
     asked = Asked(**locals())
-    work = begin("table7", asked, lambda _: protocol_named(data).counts[-1:])
+    work = begin("table7", asked, largest=True)
     for text in work.networks():
         net = open_network(text, work.device)
         compare(work, text, net, layer or layers_to_compare(net), classifier or KINDS)
@@ -207,6 +244,7 @@ def choices(
     splits: Splits = 5,
     test: Test = 50,
     seed: Seed = 0,
+    leave_out: LeaveOut = None,
     root: Root = None,
     cache: Cache = None,
     results: Results = None,
@@ -215,7 +253,7 @@ def choices(
 ) -> None:
     """What Table 7 leaves open: the kind of SVM and its C, fixed instead of chosen inside."""
     asked = Asked(**locals())
-    work = begin("choices", asked, lambda _: protocol_named(data).counts[-1:])
+    work = begin("choices", asked, largest=True)
     fixed = regularisation or CHOICES
     for text in work.networks():
         net = open_network(text, work.device)
@@ -232,6 +270,7 @@ def table4(
     splits: Splits = 5,
     test: Test = 50,
     seed: Seed = 0,
+    leave_out: LeaveOut = None,
     root: Root = None,
     cache: Cache = None,
     results: Results = None,
@@ -240,7 +279,7 @@ def table4(
 ) -> None:
     """Tables 4 and 5 (--data caltech256): classifiers on the highest layer."""
     asked = Asked(**locals())
-    work = begin("table4", asked, lambda _: protocol_named(data).counts)
+    work = begin("table4", asked)
     on_highest(work, classifier or KINDS)
 
 
@@ -253,6 +292,7 @@ def fig9(
     splits: Splits = 5,
     test: Test = 50,
     seed: Seed = 0,
+    leave_out: LeaveOut = None,
     root: Root = None,
     cache: Cache = None,
     results: Results = None,
@@ -261,7 +301,7 @@ def fig9(
 ) -> None:
     """Fig. 9: accuracy against training pictures a class, as far as the data go."""
     asked = Asked(**locals())
-    work = begin("fig9", asked, lambda found: feasible_counts(found.targets), share_test=True)
+    work = begin("fig9", asked)
     on_highest(work, classifier or ["svm"])
 
 
@@ -295,11 +335,19 @@ def compare(
             softmax_from=5 if work.name == "table7" else 1,
             kinds=kinds,
             progress=bar,
+            groups=work.groups,
             skip=partial(log.done, grid=grid),
             on_result=log.keep,
             grid=grid,
         )
-    log.end()
+    fixed = [c for grid in grids for c in grid or ()]
+    log.end(
+        lambda row: (
+            row["layer"] in numbers
+            and row["classifier"] in kinds
+            and (not fixed or row["regularisation"] in fixed)
+        )
+    )
 
 
 @app.command("scratch")
@@ -313,6 +361,7 @@ def scratch(
     splits: Splits = 5,
     test: Test = 50,
     seed: Seed = 0,
+    leave_out: LeaveOut = None,
     recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
     epochs: Annotated[int, typer.Option(help="over the training pictures", min=1)] = 60,
     batch: Annotated[int, typer.Option(help="pictures a step", min=1)] = 64,
@@ -337,12 +386,13 @@ def scratch(
         splits=splits,
         test=test,
         seed=seed,
+        leave_out=leave_out,
         root=root,
         results=results,
         device=device,
         threads=threads,
     )
-    work = begin("scratch", asked, lambda _: protocol_named(data).counts)
+    work = begin("scratch", asked)
     text, net = f"{network}:{weights or 'random'}", None
     if weights is not None:
         net = open_network(text, work.device)
@@ -381,7 +431,7 @@ def table6(
     """Table 6: PASCAL VOC 2012, trained on train, measured on val."""
     asked = Asked(**locals())
     chosen, dataset = prepare(asked), load_dataset("voc2012", "trainval", root)
-    work = Work("table6", asked, chosen, dataset, {})
+    work = Work("table6", asked, chosen, dataset, {}, np.arange(len(dataset)))
     split = {key: set() for key in ("train", "val")}
     for key in split:
         part = load_dataset("voc2012", key, root)
@@ -444,6 +494,12 @@ class Log:
         With these weights; None if they are random.
     settings : Settings, optional
         Of networks that are trained whole.
+
+    Attributes
+    ----------
+    run : dict
+        What is kept. A run that went on under another version of this code names the commits that
+        it was begun with under ``code``.
     """
 
     def __init__(
@@ -458,6 +514,7 @@ class Log:
                 "splits": asked.splits,
                 "test": asked.test,
                 "seed": asked.seed,
+                **left_out_of(work),
             },
             "rows": [],
         }
@@ -471,6 +528,10 @@ class Log:
         same = ("network", "weights", "checksum", "data", "protocol", "settings")
         if old and all(old.get(key) == self.run.get(key) for key in same):
             self.run["rows"], self.before = old["rows"], old["seconds"]
+            earlier = [*old["code"].get("begun_with", ()), old["code"]["commit"]]
+            others = set(earlier) - {self.run["code"]["commit"], None}
+            if others:  # rows of other versions of the code
+                self.run["code"]["begun_with"] = sorted(others, key=earlier.index)
 
     def done(
         self, number: int | None, kind: str, one: Draw, grid: Sequence[float] | None = None
@@ -496,8 +557,15 @@ class Log:
         self.run["seconds"] = round(self.before + time.perf_counter() - self.began, 1)
         write_json(self.part, self.run)
 
-    def end(self) -> None:
-        """Put the whole run into the results file, and tell the means."""
+    def end(self, asked: Callable[[dict], bool] = lambda row: True) -> None:
+        """Put the run into the results file, and tell the means.
+
+        Parameters
+        ----------
+        asked : callable
+            Whether a row was asked for. A command that was stopped may have measured others too.
+        """
+        self.run["rows"] = [row for row in self.run["rows"] if asked(row)]
         save(self.work, self.run)
         self.part.unlink(missing_ok=True)
         found: dict[str, list[float]] = {}
@@ -509,6 +577,15 @@ class Log:
         for what, several in found.items():
             mean, spread = mean_and_spread(several)
             typer.echo(f"{what}: {mean:.1f} ± {spread:.1f} %")
+
+
+def left_out_of(work: Work) -> dict:
+    """How many test pictures were left out, and a checksum of which; empty if none was to be."""
+    if work.asked.leave_out is None:
+        return {}
+    keys = sorted(work.dataset.key(item) for item in work.left_out)
+    digest = hashlib.sha256("\n".join(keys).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"left_out": {"pictures": len(keys), "keys": digest[:16]}}
 
 
 def about(
@@ -549,6 +626,7 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
     for name in ("splits", "test", "seed"):
         value = getattr(asked, name)
         words += [] if value is None else [f"--{name} {value}"]
+    words += [] if asked.leave_out is None else [f"--leave-out {asked.leave_out.name}"]
     if settings is not None:
         recipe = settings.recipe
         words.append(f"--recipe {recipe.name} --epochs {recipe.epochs} --batch {recipe.batch}")

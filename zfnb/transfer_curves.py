@@ -12,7 +12,7 @@ import pandas as pd
 
 from zfnb.errors import BadInput
 from zfnb.transfer import Result, mean_and_spread
-from zfnb.transfer_tables import Source, averaged, fig9, measured, published
+from zfnb.transfer_tables import Source, averaged, fig9, measured, of_one_count, published
 
 Spread = tuple[float, float]
 Curve = dict[int, Spread]
@@ -48,8 +48,12 @@ def paper_layers(data: str = "caltech101") -> dict[str, Curve]:
 
 
 def kept_layers(source: Source = None, data: str = "caltech101") -> dict[str, dict[str, Curve]]:
-    """Table 7 as measured: {"NETWORK (WEIGHTS)": {classifier: {layer: accuracy}}}."""
-    rows = averaged(measured("table7", source, data), ["network", "weights", "classifier", "layer"])
+    """Table 7 as measured: {"NETWORK (WEIGHTS)": {classifier: {layer: accuracy}}}.
+
+    With as many training pictures as in the paper only; see `zfnb.transfer_tables.of_one_count`.
+    """
+    rows = of_one_count(measured("table7", source, data), data)
+    rows = averaged(rows, ["network", "weights", "classifier", "layer"])
     found: dict[str, dict[str, Curve]] = {}
     for (network, weights, kind), own in rows.groupby(
         ["network", "weights", "classifier"], sort=False

@@ -73,7 +73,8 @@ def kept(name: str, path: str | Path | None = None) -> dict:
             _ = run["network"], run["weights"], run["data"]["name"], run["rows"]
         return content
 
-    return read_results(path, f"python -m zfnb.transfer_cli {name.replace('5', '4')}", whole)
+    command = "table4 --data caltech256" if name == "table5" else name
+    return read_results(path, f"python -m zfnb.transfer_cli {command}", whole)
 
 
 def content_of(name: str, source: Source) -> Mapping:
@@ -112,6 +113,16 @@ def measured(name: str, source: Source = None, data: str | None = None) -> pd.Da
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def of_one_count(rows: pd.DataFrame, data: str) -> pd.DataFrame:
+    """Only the rows of Table 7's number of training pictures a class (Caltech-101: 30).
+
+    Others are not to be averaged with them. For data that the table does not have: the largest
+    number that was measured.
+    """
+    paper = published(7).query("data == @data")["count"]
+    return rows[rows["count"] == (rows["count"] if paper.empty else paper).max()]
+
+
 def averaged(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Mean, ``spread`` (sample standard deviation) and number of ``splits`` of the accuracy."""
     rows = rows.assign(accuracy=rows["accuracy"].astype(float))
@@ -120,7 +131,7 @@ def averaged(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def table7(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
-    """Table 7, the paper's values beside ours, for one dataset.
+    """Table 7, the paper's values beside ours, for one dataset and as many training pictures.
 
     Returns
     -------
@@ -131,7 +142,8 @@ def table7(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
     paper = published(7).query("data == @data").set_index(["classifier", "layer"])
     if paper.empty:
         raise UnknownName.of("dataset of Table 7", data, published(7)["data"].unique())
-    return beside(paper, measured("table7", source, data), ["classifier", "layer"])
+    rows = of_one_count(measured("table7", source, data), data)
+    return beside(paper, rows, ["classifier", "layer"])
 
 
 def choices(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
@@ -141,10 +153,11 @@ def choices(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
     -------
     DataFrame
         ``network``, ``weights``, ``layer``, ``classifier``, ``regularisation``, ``accuracy``,
-        ``spread``, ``splits``, ``paper``: the paper's accuracy of an SVM on that layer.
+        ``spread``, ``splits``, ``paper``: the paper's accuracy of an SVM on that layer. Only with
+        as many training pictures as in the paper.
     """
     by = ["network", "weights", "layer", "classifier", "regularisation"]
-    rows = averaged(measured("choices", source, data), by)
+    rows = averaged(of_one_count(measured("choices", source, data), data), by)
     paper = published(7).query("data == @data and classifier == 'svm'").set_index("layer")
     return rows.assign(paper=rows["layer"].map(paper["accuracy"]))
 

@@ -91,6 +91,15 @@ def test_caltech101_ignores_what_a_computer_leaves_behind(tmp_path):
     assert len(load_dataset("caltech101", root=tmp_path)) == 18
 
 
+def test_a_class_without_a_picture_is_told(tmp_path):
+    base = caltech101(tmp_path) / "caltech101" / "101_ObjectCategories"
+    (base / "brain").mkdir()
+    with pytest.warns(UserWarning, match=r"without a picture .*: brain\.") as caught:
+        dataset = load_dataset("caltech101", root=tmp_path)
+    assert dataset.classes[3] == "brain" and 3 not in dataset.targets
+    assert caught[0].filename == __file__  # it points at who asked for the data
+
+
 def test_caltech101_splits(tmp_path):
     root = caltech101(tmp_path)
     everything = load_dataset("caltech101", "all", root)

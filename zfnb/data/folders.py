@@ -106,6 +106,14 @@ def subfolders(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def warn_of_empty(samples: Sequence[tuple[str, int]], classes: Sequence[str], base: Path) -> None:
+    """Say which of the classes below a folder have no picture, if any."""
+    filled = {target for _, target in samples}
+    empty = [name for target, name in enumerate(classes) if target not in filled]
+    if empty:
+        warnings.warn(f"Classes without a picture in {base}: {', '.join(empty)}.", stacklevel=4)
+
+
 def folder_dataset(
     root: Path, split: str = "train", transform: Callable | None = None
 ) -> FolderDataset:
@@ -148,8 +156,5 @@ def folder_dataset(
         raise MissingData(
             f"There is no picture in {base}: put some there, of these kinds: {', '.join(SUFFIXES)}."
         )
-    filled = {target for _, target in samples}
-    empty = [name for target, name in enumerate(classes) if target not in filled]
-    if empty:
-        warnings.warn(f"Classes without a picture in {base}: {', '.join(empty)}.", stacklevel=3)
+    warn_of_empty(samples, classes, base)
     return FolderDataset("folder", split, root, samples, classes, transform=transform)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from zfnb.data.folders import FolderDataset, class_samples, subfolders
+from zfnb.data.folders import FolderDataset, class_samples, subfolders, warn_of_empty
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.paths import data_root
 
@@ -74,6 +73,7 @@ def caltech101(
     classes = [name for name in subfolders(folder) if name != "BACKGROUND_Google"]
     samples = class_samples(folder, classes)
     check_filled(samples, "caltech101", folder)
+    warn_of_empty(samples, classes, folder)
     return FolderDataset("caltech101", "all", folder, samples, classes, transform=transform)
 
 
@@ -96,10 +96,7 @@ def caltech256(
         if file.count("/") == 1 and file.endswith(".jpg")
     ]
     check_filled(samples, "caltech256", folder)
-    filled = {target for _, target in samples}
-    empty = [name for target, name in enumerate(folders) if target not in filled]
-    if empty:
-        warnings.warn(f"Classes without a picture in {folder}: {', '.join(empty)}.", stacklevel=3)
+    warn_of_empty(samples, folders, folder)
     classes = [name.partition(".")[2] or name for name in folders]
     return FolderDataset("caltech256", "all", folder, samples, classes, transform=transform)
 
