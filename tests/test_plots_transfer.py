@@ -221,3 +221,13 @@ def test_panels_that_cannot_be():
         NeighboursPanel(Coloured(), {"layer 1": np.eye(3)})
     with pytest.raises(BadInput, match="cannot be found"):
         NeighboursPanel(Coloured(), {"layer 1": np.eye(7)}, count=7)
+
+
+def test_words_above_a_level_stay_away_from_the_curves():
+    curve = {1: (40.0, 1.0), 10: (78.0, 1.0), 20: (84.0, 1.0), 30: (86.0, 1.0)}
+    assert draw.freer_on_the_left([curve], 84.3)
+    assert not draw.freer_on_the_left([curve], 40.0)
+    figure = draw.accuracy_curves({"a": curve}, "A title", levels={"best": 84.3})
+    (words,) = (text for text in figure.axes[0].texts if "best" in text.get_text())
+    assert words.get_ha() == "left" and words.xy == (0.01, 84.3)
+    plt.close(figure)

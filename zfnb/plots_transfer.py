@@ -6,7 +6,7 @@ splits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -149,14 +149,15 @@ def accuracy_curves(
             label=name,
         )
     for name, value in (levels or {}).items():
+        left = freer_on_the_left(drawn.values(), value)
         axis.axhline(value, ls="--", color=PAPER, lw=1)
         axis.annotate(
             f"{name} ({value:.1f})",
-            (1, value),
-            (-4, 3),
+            (0.01 if left else 1, value),
+            (0 if left else -4, 3),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
+            ha="left" if left else "right",
             fontsize=8,
             color="0.3",
         )
@@ -171,6 +172,21 @@ def accuracy_curves(
     sns.despine(ax=axis)
     figure.suptitle(title)
     return figure
+
+
+def freer_on_the_left(curves: Iterable[Mapping[int, Spread]], level: float) -> bool:
+    """Whether words above a level are farther from all curves in the left half than in the right.
+
+    Near a curve's end at one side, they would lie on it.
+    """
+    points = [(count, mean) for curve in curves for count, (mean, _) in curve.items()]
+    middle = max((count for count, _ in points), default=0) / 2
+
+    def distance(left: bool) -> float:
+        half = (abs(mean - level - 3) for count, mean in points if (count <= middle) == left)
+        return min(half, default=np.inf)
+
+    return distance(True) > distance(False)
 
 
 def beside_the_paper(table: pd.DataFrame, title: str) -> Figure:
