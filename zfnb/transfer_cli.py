@@ -57,6 +57,9 @@ app = typer.Typer(
 )
 NETWORK = "torchvision-alexnet:imagenet-trunk"
 CHOICES = (0.1, 1.0, 10.0, 100.0)
+# From random weights on few pictures, in small batches: on Caltech-101, 15 a class, the training
+# loss is 3.98 after 11 epochs, and 4.42 at the recipe's own rate.
+SCRATCH_LR = 0.01
 
 Data = Annotated[
     str, typer.Option(help="caltech101, caltech256, or, with --count, another dataset")
@@ -366,7 +369,7 @@ def scratch(
     epochs: Annotated[int, typer.Option(help="over the training pictures", min=1)] = 60,
     batch: Annotated[int, typer.Option(help="pictures a step", min=1)] = 64,
     lr: Annotated[
-        float | None, typer.Option(help=f"learning rate; the recipe's, or to fine-tune {LR}")
+        float | None, typer.Option(help=f"learning rate; {SCRATCH_LR}, or to fine-tune {LR}")
     ] = None,
     input_size: Annotated[int | None, typer.Option(help="pixels; 96, or that of --weights")] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
@@ -396,13 +399,14 @@ def scratch(
     text, net = f"{network}:{weights or 'random'}", None
     if weights is not None:
         net = open_network(text, work.device)
-        lr = LR if lr is None else lr
+    if lr is None:
+        lr = SCRATCH_LR if weights is None else LR
     base = recipe_named(recipe)
     changes = {"epochs": epochs, "batch": batch, "cool_down": min(base.cool_down, epochs / 2)}
     settings = Settings(
         network,
         data,
-        replace(base, **changes, **({} if lr is None else {"lr": lr})),
+        replace(base, **changes, lr=lr),
         input_size=input_size or (96 if net is None else net.input_size),
         width=width,
         precision=precision,
