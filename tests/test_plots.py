@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 import zfnb
+from tests.drawing import assert_warns_of_random_weights, figures_of
 from zfnb import plots
 from zfnb.activations import Record
 from zfnb.errors import BadInput
@@ -199,19 +198,14 @@ def drawn(name: str, net) -> plt.Figure:
     }[name]()
 
 
-FIGURES = [
-    name
-    for name, function in inspect.getmembers(plots, inspect.isfunction)
-    if function.__module__ == "zfnb.plots" and function.__annotations__["return"] == "Figure"
-]
+FIGURES = figures_of(plots)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_says_loudly_that_weights_are_random(name, small_zfnet, monkeypatch):
     assert small_zfnet.weights is None
     title = drawn(name, small_zfnet)._suptitle
-    assert title.get_text().startswith("RANDOM WEIGHTS, not trained: ")
-    assert to_rgb(title.get_color()) == to_rgb("crimson")
+    assert_warns_of_random_weights(title)
     monkeypatch.setattr(small_zfnet, "weights", "trained")
     title = drawn(name, small_zfnet)._suptitle
     assert title.get_text() and "RANDOM" not in title.get_text()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from tests.drawing import assert_warns_of_random_weights, figures_of
 from tests.test_evolution import Noise, killed, run_of
 from zfnb import evolution as ev
 from zfnb import plots, plots_evolution, widgets
@@ -63,19 +62,13 @@ def drawn(name: str, net, blocks) -> plt.Figure:
     }[name]()
 
 
-FIGURES = [
-    name
-    for name, function in inspect.getmembers(plots_evolution, inspect.isfunction)
-    if function.__module__ == "zfnb.plots_evolution"
-    and function.__annotations__["return"] == "Figure"
-]
+FIGURES = figures_of(plots_evolution)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_says_loudly_that_weights_are_random(name, net, blocks, monkeypatch):
     title = drawn(name, net, blocks)._suptitle
-    assert title.get_text().startswith("RANDOM WEIGHTS, not trained: ")
-    assert to_rgb(title.get_color()) == to_rgb("crimson")
+    assert_warns_of_random_weights(title)
     monkeypatch.setattr(net, "weights", "trained")
     title = drawn(name, net, blocks)._suptitle
     assert title.get_text() and "RANDOM" not in title.get_text()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 import zfnb
+from tests.drawing import assert_warns_of_random_weights, figures_of
 from zfnb import curve_shapes, plots, plots_invariance
 from zfnb import invariance as inv
 from zfnb.errors import BadInput
@@ -71,20 +70,14 @@ def drawn(name: str, net, images, curves) -> plt.Figure:
     }[name]()
 
 
-FIGURES = [
-    name
-    for name, function in inspect.getmembers(plots_invariance, inspect.isfunction)
-    if function.__module__ == "zfnb.plots_invariance"
-    and function.__annotations__["return"] == "Figure"
-]
+FIGURES = figures_of(plots_invariance)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_has_a_title_that_warns_of_random_weights(name, small_zfnet, images, curves):
     figure = drawn(name, small_zfnet, images, curves)
     figure.canvas.draw()
-    assert figure._suptitle.get_text().startswith("RANDOM WEIGHTS, not trained: ")
-    assert to_rgb(figure._suptitle.get_color()) == to_rgb("crimson")
+    assert_warns_of_random_weights(figure._suptitle)
 
 
 def test_figure_5_shows_the_curves(figure_5, curves):

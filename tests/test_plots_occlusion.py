@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 import zfnb
+from tests.drawing import assert_warns_of_random_weights, figures_of
 from tests.test_occlusion_figure import Noise
 from zfnb import occlusion_figure as occ
 from zfnb import plots_occlusion as po
@@ -60,19 +60,13 @@ def drawn(name: str, net, rows) -> plt.Figure:
     }[name]()
 
 
-FIGURES = [
-    name
-    for name, function in inspect.getmembers(po, inspect.isfunction)
-    if function.__module__ == "zfnb.plots_occlusion"
-    and function.__annotations__["return"] == "Figure"
-]
+FIGURES = figures_of(po)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_says_loudly_that_weights_are_random(name, small_zfnet, rows, monkeypatch):
     title = drawn(name, small_zfnet, rows)._suptitle
-    assert title.get_text().startswith("RANDOM WEIGHTS, not trained: ")
-    assert to_rgb(title.get_color()) == to_rgb("crimson")
+    assert_warns_of_random_weights(title)
     monkeypatch.setattr(small_zfnet, "weights", "trained")
     title = drawn(name, small_zfnet, rows)._suptitle
     assert title.get_text() and "RANDOM" not in title.get_text()

@@ -16,6 +16,7 @@ import numpy as np
 import seaborn as sns
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -158,6 +159,12 @@ def titled(net: Network, text: str) -> str:
 def head(figure: Figure, net: Network, text: str) -> None:
     """Put the title over a figure, in red if the weights are random."""
     figure.suptitle(titled(net, text), color="black" if net.weights else "crimson")
+
+
+def bare(axis: Axes) -> None:
+    """An axis that shows a picture: its label stays, its ticks and its frame go."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
 
 
 def places(

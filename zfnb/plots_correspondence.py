@@ -16,7 +16,7 @@ from zfnb.errors import BadInput
 from zfnb.face_marks import Framed
 from zfnb.models import Network
 from zfnb.permutation import Verdict
-from zfnb.plots import head, input_picture, mark_box
+from zfnb.plots import bare, head, input_picture, mark_box
 from zfnb.table1 import CHANCE
 
 GREY = "0.55"
@@ -46,9 +46,7 @@ def masked_faces(rows: Mapping[str, Tensor], net: Network, names: Sequence[str] 
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images, strict=True):
             axis.imshow(input_picture(image, net))
-            axis.set(xticks=[], yticks=[])
-            for side in axis.spines.values():
-                side.set_visible(False)
+            bare(axis)
         line[0].set_ylabel(name, fontsize=10)
     for axis, name in zip(axes[0], names, strict=False):
         axis.set_title(short(name), fontsize=9)

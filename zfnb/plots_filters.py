@@ -15,7 +15,7 @@ from zfnb.errors import BadInput
 from zfnb.feature_sheets import FeatureSheet
 from zfnb.filters import BANDS, first_filters
 from zfnb.models import Network
-from zfnb.plots import GREY, Display, grid, input_picture, sheet_grids, titled
+from zfnb.plots import GREY, Display, bare, grid, input_picture, sheet_grids, titled
 
 FILTER = 22  # side in pixels of a filter's picture
 BAND_NAMES = ("low", "middle", "high", "beyond the\npictures")
@@ -92,10 +92,8 @@ def projection_sheets(
     for row, (name, drawn) in zip(axes, sheets.items(), strict=True):
         for axis, sheet in zip(row, drawn, strict=True):
             axis.imshow(sheet_grids(sheet, nets[name], display)[0])
-            axis.set(xticks=[], yticks=[])
+            bare(axis)
             axis.set_title(f"map {sheet.feature_map}", fontsize=9)
-            for side in axis.spines.values():
-                side.set_visible(False)
         row[0].set_ylabel(titled(nets[name], name), color=_ink(nets[name]), fontsize=10)
     layer = next(iter(sheets.values()))[0].layer
     figure.suptitle(title or f"Projections of the nine strongest activations, {layer}")

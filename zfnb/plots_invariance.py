@@ -13,7 +13,7 @@ from torch import Tensor
 from zfnb.errors import BadInput
 from zfnb.invariance import PIXELS, InvarianceCurves
 from zfnb.models import Network
-from zfnb.plots import head, input_picture
+from zfnb.plots import bare, head, input_picture
 from zfnb.transformations import Transformation
 
 PALETTE = "colorblind"  # of pictures
@@ -66,8 +66,7 @@ def strips(rows: Mapping[str, Tensor], columns: Sequence[str], net: Network, tit
         line[0].set_ylabel(name, fontsize=10)
         for axis, picture in zip(line, pictures, strict=True):
             axis.imshow(input_picture(picture, net))
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
+            bare(axis)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=10)
     head(figure, net, title)

@@ -23,7 +23,7 @@ from zfnb.models import Network
 from zfnb.occlusion import OcclusionMaps
 from zfnb.occlusion_figure import LayerWindow, OccludedPicture, lowest, windows_share
 from zfnb.occlusion_truth import Grounding
-from zfnb.plots import Display, grid, head, input_picture, mark_box, projection_picture
+from zfnb.plots import Display, bare, grid, head, input_picture, mark_box, projection_picture
 
 HEAT = "viridis"
 OWN, REST = "0.82", "0.25"  # colours of the whole picture's label, and of all the rare ones
@@ -117,8 +117,7 @@ def figure_7(rows: Sequence[OccludedPicture], net: Network, title: str = "") -> 
         gridspec_kw={"width_ratios": (1, 1.13, 1, 1.5, 1.13, 1)},
     )
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        bare(axis)
     for line, one in zip(axes, rows, strict=True):
         _row(figure, line, one, net)
     for axis, words in zip(
@@ -271,8 +270,7 @@ def settings(found: Mapping[str, OccludedPicture], net: Network, title: str = ""
         words = f"lowest {float(maps.probability.min()):.2f}\nmean {maps.probability.mean():.2f}"
         below.set_xlabel(words, fontsize=10)
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        bare(axis)
     one = next(iter(found.values()))
     name = class_name(net, one.maps.target)
     whole = float(one.maps.whole_probability[one.maps.target])
@@ -313,8 +311,8 @@ def windows(rows: Sequence[LayerWindow], net: Network, square: int, title: str =
             axis.vlines(lines, 0, positions, color="white", lw=0.4)
         margin = 0.02 * positions
         axis.set(xlim=(-margin, positions + margin), ylim=(positions + margin, -margin))
-        axis.set(aspect="equal", xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        axis.set(aspect="equal")
+        bare(axis)
         axis.set_title(name, fontsize=10)
         share = (window / positions) ** 2
         axis.set_xlabel(f"{window} of {positions}\n{share:.0%}{work}", fontsize=10)

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from zfnb.errors import BadInput
+from zfnb.plots import bare
 
 PAPER = "0.45"
 NOT_YET = "not measured yet"
@@ -53,8 +54,7 @@ def train_and_test(
         gridspec_kw={"width_ratios": [1] * left + [0.25] + [1] * right},
     )
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        bare(axis)
     for line, (name, (train, test)) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
         for axis, picture in (
@@ -407,8 +407,7 @@ def neighbours(
         gridspec_kw={"width_ratios": widths},
     )
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        bare(axis)
     for line, (label, picture, kind, found) in zip(axes, rows, strict=True):
         line[0].imshow(thumbnail(picture))
         line[0].set_title(kind, fontsize=9, fontweight="bold")

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.data.test_datasets import picture
 from zfnb.compat import torchvision
 from zfnb.data import check, describe, download, fetch, load_dataset
 from zfnb.data.voc import CLASSES, VocObject
 from zfnb.errors import BadInput, MissingData, UnknownName
 
-
-@pytest.fixture(autouse=True)
-def no_data_root(monkeypatch):
-    monkeypatch.delenv("ZFNB_DATA", raising=False)
-
-
-def picture(path, value=0, size=(8, 6)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (value % 256, 100, 50)).save(path, quality=95)
+pytestmark = pytest.mark.usefixtures("no_data_root")
 
 
 # ---------------------------------------------------------------- Caltech-256

@@ -18,9 +18,7 @@ from zfnb.errors import BadInput, BadPicture, MissingData, UnknownName, ZfnbErro
 REAL = Path(os.environ.get("ZFNB_DATA") or "nowhere")
 
 
-@pytest.fixture(autouse=True)
-def no_data_root(monkeypatch):
-    monkeypatch.delenv("ZFNB_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_data_root")
 
 
 def picture(path, value=0, size=(8, 6)):
