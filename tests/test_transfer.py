@@ -501,6 +501,22 @@ def test_the_command_writes_a_table(command, tmp_path):
     assert curve["count"].tolist() == [1, 6] and curve["splits"].tolist() == [2, 2]
 
 
+@pytest.mark.parametrize("name", ["table7", "scratch"])
+def test_a_damaged_results_file_is_said_before_anything_is_computed(
+    command, tmp_path, monkeypatch, name
+):
+    def computed(*arguments, **options):
+        raise AssertionError("this takes minutes")
+
+    monkeypatch.setattr(transfer_cli, "layer_features", computed)
+    monkeypatch.setattr(transfer_cli, "train_network", computed)
+    path = tmp_path / "damaged.json"
+    path.write_text("{")
+    words = ("--count", "4", "--results", str(path))
+    done = command(name, *words, **({"network": "zfnet"} if name == "scratch" else {}))
+    assert isinstance(done.exception, BadInput) and "is damaged" in str(done.exception)
+
+
 def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
     words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "5")
     write, written = transfer_cli.write_json, []

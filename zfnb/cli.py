@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import zfnb
-from zfnb.errors import BadInput, ZfnbError
+from zfnb.errors import BadInput
 from zfnb.evaluate_cli import evaluate
+from zfnb.programs import run_program
 from zfnb.train_cli import train
 
 NETWORK, WEIGHTS = "torchvision-alexnet", "imagenet-trunk"
@@ -264,14 +264,8 @@ def show_table(head: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple 
 
 
 def main() -> None:
-    """The entry point: what zfnb refuses is one sentence on stderr, and exit code 2."""
-    try:
-        app()
-    except (ZfnbError, OSError) as error:
-        if "--debug" in sys.argv:
-            raise
-        typer.echo(f"zfnb: {error}", err=True)
-        sys.exit(2)
+    """The entry point."""
+    run_program(app, "zfnb")
 
 
 if __name__ == "__main__":

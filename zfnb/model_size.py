@@ -32,11 +32,11 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.evaluate import probabilities, top_k_errors
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
+from zfnb.programs import run_alone
 from zfnb.recipes import recipe_named
 from zfnb.runs import check_same, measurement, read_json, read_log, write_json
 from zfnb.runs import command as train_command
 from zfnb.table3 import kept
-from zfnb.train_cli import run_alone
 from zfnb.training import Settings, train
 
 # The rows on which the paper's conclusions rest; the others are trained from one seed.

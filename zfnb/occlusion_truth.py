@@ -33,8 +33,8 @@ from zfnb.models import Network, features
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
+from zfnb.programs import run_alone
 from zfnb.runs import measurement, read_results, write_json
-from zfnb.train_cli import run_alone
 
 DATA = ("scenes", "tiny-imagenet")
 

@@ -35,7 +35,8 @@ from tqdm import tqdm
 from zfnb.batches import in_parts
 from zfnb.data import load_dataset
 from zfnb.data.pictures import open_picture
-from zfnb.errors import BadInput, BadPicture, ZfnbError
+from zfnb.errors import BadInput, BadPicture
+from zfnb.programs import run_program
 
 SMALL, LARGE = 16, 64  # pixels a side, of the search and of the check
 FLAT = 2.0  # grey levels: a picture that varies less correlates with anything
@@ -234,12 +235,7 @@ def search(
 
 
 def main() -> None:
-    """What zfnb refuses is one sentence on stderr, and exit code 2."""
-    try:
-        app()
-    except (ZfnbError, OSError) as error:
-        typer.echo(f"zfnb.overlap: {error}", err=True)
-        sys.exit(2)
+    run_program(app, "zfnb.overlap")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from zfnb.face_marks import PAPERS, SETS, Face, Framed, framed, marked_faces
 from zfnb.models import Network
 from zfnb.paths import embedded
 from zfnb.permutation import distances_by_zero, label_test, random_spread, rank_test
+from zfnb.programs import run_alone
 from zfnb.random_masks import box_masks, random_boxes
 from zfnb.runs import measurement, read_results, write_json
-from zfnb.train_cli import run_alone
 
 PLACES = {
     "anywhere": "each picture has a random place of its own, anywhere in the picture",

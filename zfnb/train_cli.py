@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zfnb.errors import BadInput, MissingData, UnknownName, ZfnbError
+from zfnb.errors import BadInput, MissingData, UnknownName
+from zfnb.programs import run_alone
 
 if TYPE_CHECKING:
     from zfnb.data import PictureDataset
@@ -119,17 +118,6 @@ def open_sets(name: str, root: Path | None) -> tuple[PictureDataset, PictureData
         if not same and measure.classes == learn.classes:
             return learn, measure
     return learn, None
-
-
-def run_alone(command: Callable, name: str) -> None:
-    """Run one command as a program: what zfnb refuses is one sentence, and exit code 2."""
-    app = typer.Typer(add_completion=False)
-    app.command()(command)
-    try:
-        app()
-    except ZfnbError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

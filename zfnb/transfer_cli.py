@@ -24,12 +24,13 @@ import typer
 import zfnb
 from zfnb.data import PictureDataset, load_dataset
 from zfnb.data.voc import CLASSES
-from zfnb.errors import BadInput, ZfnbError
+from zfnb.errors import BadInput
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import KINDS
 from zfnb.models import Network
 from zfnb.paths import cache_root, embedded
 from zfnb.processes import choose_device
+from zfnb.programs import run_program
 from zfnb.protocols import PROTOCOLS, Draw, draws, feasible_counts, items_of, without
 from zfnb.recipes import recipe_named
 from zfnb.runs import measurement, read_json, weights_name, write_json
@@ -139,6 +140,9 @@ class Work:
     drawn: Mapping[int, Sequence[Draw]]
     groups: np.ndarray
     left_out: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        kept(self.name, self.path)  # a damaged file is said now, and not after hours
 
     @property
     def name(self) -> str:
@@ -523,7 +527,6 @@ class Log:
             "rows": [],
         }
         self.run = json.loads(json.dumps(run))  # tuples become lists, as in files
-        kept(work.name, work.path)  # a damaged file is said now, and not after hours
         which = [work.name, run["network"], run["weights"], work.dataset.name]
         if settings is not None and settings.weights is not None:
             which.append(kind_of(settings))
@@ -648,12 +651,7 @@ def save(work: Work, run: dict) -> None:
 
 
 def main() -> None:
-    """What zfnb refuses is one sentence on stderr, and exit code 2."""
-    try:
-        app()
-    except (ZfnbError, OSError) as error:
-        typer.echo(f"zfnb.transfer_cli: {error}", err=True)
-        sys.exit(2)
+    run_program(app, "zfnb.transfer_cli")
 
 
 if __name__ == "__main__":
