@@ -115,9 +115,11 @@ def test_curves_for_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     run(tmp_path / "r", chosen(epochs=2, cool_down=1.0), tensorboard=True)
     log = read_log(tmp_path / "r")
-    losses = [value for name, value, _ in written if name == "step/loss"]
-    assert losses == [line["loss"] for line in log["step"]]
-    assert ("epoch/held_error", log["epoch"][-1]["held_error"]) in [w[:2] for w in written]
+    losses = [(value, step) for name, value, step in written if name == "step/loss"]
+    assert losses == [(line["loss"], line["step"]) for line in log["step"]]
+    assert len({step for _, step in losses}) == len(losses) > 2
+    last = log["epoch"][-1]["held_error"]
+    assert ("epoch/held_error", last, log["step"][-1]["step"]) in written
 
 
 def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):

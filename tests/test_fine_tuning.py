@@ -157,7 +157,7 @@ OLD = {  # a run.json of before there were `weights`
         "nesterov": True,
         "schedule": "trapezoid",
         "warm_up": 0.5,
-        "cool_down": 7.0,
+        "cool_down": 1.0,
         "start": "he",
         "batch_norm": True,
         "clip": False,

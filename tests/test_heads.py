@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -45,8 +48,33 @@ def test_views_that_are_there_are_kept(net, squares, tmp_path):
     first.flush()
     again = heads.extract(net, squares, "pool5", path, views=2)
     assert (again[0, 0] == 7).all()
-    path.with_suffix(".views").write_text("0")  # as if it had been interrupted in the first view
+    note = path.with_suffix(".views.json")
+    facts = json.loads(note.read_text())
+    note.write_text(json.dumps({**facts, "views": 0}))  # as if interrupted in the first view
     assert not (heads.extract(net, squares, "pool5", path, views=2)[0, 0] == 7).any()
+
+
+@pytest.mark.parametrize("damage", ["another network", "cut short", "no note", "odd note"])
+def test_views_of_something_else_are_made_again(net, squares, tmp_path, damage):
+    path = tmp_path / "f.npy"
+    want = np.array(heads.extract(net, squares, "pool5", path))
+    found = np.lib.format.open_memmap(path, "r+")
+    found[:] = 7
+    found.flush()
+    if damage == "another network":
+        other = copy.deepcopy(net)
+        with torch.no_grad():
+            other.conv1.filter.weight.mul_(1.5)
+        again = heads.extract(other, squares, "pool5", path)
+        assert not np.array_equal(again, want) and not (again == 7).any()
+        return
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "no note":
+        path.with_suffix(".views.json").unlink()
+    else:
+        path.with_suffix(".views.json").write_text('{"views": []}')
+    assert np.array_equal(heads.extract(net, squares, "pool5", path), want)
 
 
 def test_an_unknown_layer(net, squares, tmp_path):

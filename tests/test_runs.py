@@ -11,8 +11,9 @@ import torch
 
 import zfnb
 from zfnb import classification, occlusion_truth, table1
+from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput
-from zfnb.runs import check_same, measurement, read_results, weights_name
+from zfnb.runs import check_same, measurement, read_log, read_results, weights_name, write_json
 
 CPU = torch.device("cpu")
 
@@ -79,3 +80,23 @@ def test_a_file_of_results(tmp_path):
     path.write_text(json.dumps({"rows": [1, 2]}))
     assert read_results(path, "zfnb do") == {"rows": [1, 2]}
     assert read_results(path, "zfnb do", lambda found: SimpleNamespace(**found)).rows == [1, 2]
+
+
+@pytest.mark.parametrize("line", ["5", "[]", '{"loss": 1}', '{"kind": "other"}'])
+def test_a_log_that_is_none(tmp_path, line):
+    (tmp_path / "log.jsonl").write_text('{"kind": "step", "loss": 1.0}\n' + line + "\n")
+    with pytest.raises(BadInput, match="is no log of a run"):
+        read_log(tmp_path)
+
+
+def test_a_log_that_was_cut_short(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"kind": "step", "loss": 1.0}\n{"kind": "st')
+    assert read_log(tmp_path) == {"step": [{"loss": 1.0}], "epoch": []}
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    """It speaks of checkpoints only where there are some."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotSave, match=r"could not be written.*and try again") as caught:
+        write_json(tmp_path / "file" / "table2.json", {})
+    assert "checkpoint" not in str(caught.value) and "space" not in str(caught.value)

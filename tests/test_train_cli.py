@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import evaluate
 from zfnb.fine_tuning import LR
 from zfnb.models import build, describe_variant
-from zfnb.recipes import recipe_named
+from zfnb.recipes import lasting, recipe_named
 from zfnb.train_cli import open_sets, train
 from zfnb.weights import save_weights
 
@@ -54,6 +55,8 @@ def test_imagenet_from_end_to_end(imagenet, tmp_path):
     """Squares of 256, crops of 224, a resumed run that is done, ten crops, an ensemble."""
     where = ["--root", imagenet, "--out", tmp_path / "run", "--cache", tmp_path / "cache"]
     words = ["zfnet", "--data", "imagenet", "--recipe", "paper", *SMALL, *where]
+    assert "--holdout 50" in str(call(*words)[2])  # its rate falls by their error
+    words += ["--holdout", 1]
     code, output, error = call(*words)
     assert code == 0, error
     assert "val_pictures: 9" in output
@@ -118,6 +121,14 @@ def test_the_papers_numbers():
     assert paper.clip
     assert paper.pixel_mean
     assert not paper.batch_norm
+
+
+def test_a_run_of_few_epochs_reaches_the_full_rate():
+    modern = recipe_named("modern")
+    assert lasting(modern, 5) == replace(modern, epochs=5, cool_down=2.5)
+    assert lasting(modern, 90) == replace(modern, epochs=90)
+    paper = recipe_named("paper")
+    assert lasting(paper, 1) == replace(paper, epochs=1)
 
 
 def test_which_pictures_measure(imagenet, tmp_path):

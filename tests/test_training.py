@@ -27,7 +27,7 @@ from zfnb.models import build, describe_variant
 from zfnb.processes import choose_device
 from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, recipe_named, start
 from zfnb.runs import read_log
-from zfnb.training import Settings, snapshot_epochs, train
+from zfnb.training import Run, Settings, snapshot_epochs, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,6 +66,7 @@ class Killed(Exception):
 def settings(recipe: str = "modern", **changes) -> Settings:
     own = {name: changes.pop(name) for name in list(changes) if hasattr(recipe_named(recipe), name)}
     own = {"epochs": 2, "batch": 8, "lr": 0.01, **own}
+    own = {"cool_down": min(recipe_named(recipe).cool_down, own["epochs"] / 2), **own}
     changes = {"input_size": 48, "width": 0.05, "holdout": 2, **changes}
     return Settings("zfnet", "stripes", replace(recipe_named(recipe), **own), **changes)
 
@@ -149,10 +150,12 @@ run(Path({str(tmp_path / "mine")!r}), settings(), checkpoint_every=2)
 """
     done = subprocess.run([sys.executable, "-c", script], check=False)
     assert done.returncode == -signal.SIGKILL
-    left = sorted(p.name for p in (tmp_path / "mine" / "checkpoints").glob("step-*"))
-    assert left == [f"step-00000000{n}.{end}" for n in (2, 4) for end in ("json", "safetensors")]
+    left = sorted(p.name for p in (tmp_path / "mine" / "checkpoints").iterdir())
+    whole = [f"step-00000000{n}.{end}" for n in (2, 4) for end in ("json", "safetensors")]
+    assert left[0].startswith(".step-000000006.") and left[1:] == whole
     run(tmp_path / "whole", settings())
     run(tmp_path / "mine", settings(), resume=True, checkpoint_every=2)
+    assert not list((tmp_path / "mine" / "checkpoints").glob(".*"))  # nor what was half written
     assert_same_run(tmp_path / "whole", tmp_path / "mine")
 
 
@@ -277,26 +280,37 @@ import torch
 from pathlib import Path
 from test_training import run, settings
 torch.set_num_threads(1)
-run(Path({folder!r}), settings("paper", dropout=0.0), resume={resume}, checkpoint_every=4)
+from test_training import Killed, kill_after
+try:
+    run(Path({folder!r}), settings("paper", dropout=0.0), resume=True, checkpoint_every=4,
+        on_step=kill_after({steps}))
+except Killed:
+    pass
 """
 
 
 def test_two_processes_do_what_one_does(tmp_path):
-    """DistributedDataParallel over gloo: same effective batch, same losses to 1e-5 (torchrun)."""
+    """DistributedDataParallel over gloo: same effective batch, same losses to 1e-5 (torchrun).
+
+    Killed after five steps, the last checkpoint being that of the fourth, and gone on with.
+    """
     run(tmp_path / "one", settings("paper", dropout=0.0))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     script = tmp_path / "shared.py"
     here, folder = str(Path(__file__).parent), str(tmp_path / "two")
-    script.write_text(SHARED.format(here=here, folder=folder, resume=False), encoding="utf-8")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        torchrun, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    for steps, checkpoint in ((5, 4), (99, 12)):
+        script.write_text(SHARED.format(here=here, folder=folder, steps=steps), encoding="utf-8")
+        done = subprocess.run(
+            torchrun, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        left = (tmp_path / "two" / "checkpoints").glob("*.json")
+        assert sorted(left)[-1].stem == f"step-{checkpoint:09d}"
     one, two = logged(tmp_path / "one"), logged(tmp_path / "two")
     assert len(one) == len(two) == 14
     for a, b in zip(one, two, strict=True):
@@ -395,6 +409,9 @@ def test_snapshots_are_kept_at_the_papers_pace():
         ({"lr": -1.0}, "lr must be"),
         ({"lr": float("nan")}, "lr must be"),
         ({"dropout": 1.0}, "dropout must be"),
+        ({"cool_down": -1.0}, "cool_down must be from 0 to the 2 epochs"),
+        ({"cool_down": 2.5}, "cool_down must be"),
+        ({"cool_down": float("nan")}, "cool_down must be"),
         ({"seed": -1}, "seed must not"),
         ({"precision": "float8"}, "float32, bfloat16"),
         ({"width": -1}, "width must be"),
@@ -412,6 +429,60 @@ def test_unknown_names():
         recipe_named("moden")
     with pytest.raises(BadInput, match="device"):
         choose_device("gpu")
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "xpu"])
+def test_a_device_that_cannot_compute(name):
+    if name == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
+    if name == "xpu" and torch.xpu.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(BadInput, match=rf"cannot use the device {name} here .*choose the device"):
+        choose_device(name)
+
+
+def test_the_plateau_looks_at_held_out_pictures_only(tmp_path):
+    """Sec. 3.1 lowers the rate by the validation error, not by that of the training pictures."""
+    run(tmp_path / "r", settings("paper", holdout=0, epochs=5, lr=1e-9))  # nothing gets better
+    assert {line["lr"] for line in read_log(tmp_path / "r")["step"]} == {1e-9}
+    run(tmp_path / "h", settings("paper", holdout=2, epochs=5, lr=1e-9))
+    assert min(line["lr"] for line in read_log(tmp_path / "h")["step"]) == pytest.approx(1e-10)
+
+
+def test_the_rate_of_an_epoch_is_that_of_the_next_step(tmp_path):
+    """Whatever the schedule: the plateau's too, which falls at the end of an epoch."""
+    errors = [50.0] * 8
+    chosen = settings("paper", epochs=5, dropout=0.0)
+
+    def same(self):
+        return {"held_error": errors[self.epoch], "held_error5": 0.0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "held_out_errors", same)
+        run(tmp_path / "r", chosen)
+    log = read_log(tmp_path / "r")
+    first = {line["epoch"]: line["lr"] for line in reversed(log["step"])}
+    assert [line["lr"] for line in log["epoch"][:-1]] == [first[epoch] for epoch in (2, 3, 4, 5)]
+    assert first[5] == pytest.approx(first[1] / 10)
+
+
+def test_a_run_compiled_by_torch(tmp_path, monkeypatch):
+    """The steps go through the compiled network, and what is saved is the plain one."""
+    calls = []
+
+    def compiler(net):
+        def compiled(x):
+            calls.append(x.shape)
+            return net(x)
+
+        compiled.train = net.train
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    run(tmp_path / "compiled", settings(), compiled=True)
+    run(tmp_path / "plain", settings())
+    assert len(calls) == 12
+    assert_same_run(tmp_path / "plain", tmp_path / "compiled")
 
 
 def test_a_run_is_not_overwritten_or_mixed(whole):

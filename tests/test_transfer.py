@@ -24,7 +24,7 @@ from zfnb.linear_classifiers import UNCHOSEN, choose
 from zfnb.metrics import average_precision, mean_per_class_accuracy
 from zfnb.models import build, describe_variant
 from zfnb.protocols import Draw, draw, draws
-from zfnb.recipes import recipe_named
+from zfnb.recipes import lasting, recipe_named
 from zfnb.training import Settings
 from zfnb.transfer import (
     accuracies,
@@ -267,7 +267,7 @@ def test_fine_tuned(net, dataset, tmp_path):
     """In a folder of its own beside the one from random weights; it starts from what it knows."""
     weights = tmp_path / "small.safetensors"
     save_weights(net, weights)
-    recipe = replace(recipe_named("modern"), epochs=1, batch=8, lr=1e-9)
+    recipe = replace(lasting(recipe_named("modern"), 1), batch=8, lr=1e-9)
     bare = Settings("zfnet", "folder", recipe, input_size=64, width=1 / 16)
     drawn, options = draw(dataset.targets, 8), {"progress": False, "device": "cpu"}
     result = train_network(

@@ -22,6 +22,7 @@ from zfnb.errors import BadInput, ZfnbError
 from zfnb.files import replacing
 
 KEPT = 2  # the newest, and one to fall back on
+RESUME = "continue with --resume (earlier checkpoints are intact)"
 
 
 class CannotSave(ZfnbError, OSError):
@@ -29,16 +30,20 @@ class CannotSave(ZfnbError, OSError):
 
 
 @contextmanager
-def saving(path: Path) -> Iterator[None]:
-    """Turn the errors of a full or read-only disk into one sentence."""
+def saving(path: Path, then: str = "try again") -> Iterator[None]:
+    """Turn the errors of a full or read-only disk into one sentence; `then` is what to do next."""
     try:
         yield
+    except ZfnbError:
+        raise  # says already what was wrong: a picture that cannot be read, say
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
-        reason = "the disk is full" if full or "No space left" in str(error) else str(error)
+        full = full or "No space left" in str(error)
+        reason, remedy = str(error), "choose a folder that can be written to"
+        if full:
+            reason, remedy = "the disk is full", "free some space"
         raise CannotSave(
-            f"{path.name} could not be written: {reason}. Earlier checkpoints are intact; free "
-            "some space and continue with --resume."
+            f"{path.name} could not be written: {reason}; {remedy} and {then}."
         ) from error
 
 
@@ -57,7 +62,9 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict) -> Pa
     """
     path = folder / f"step-{step:09d}.json"
     weights = path.with_suffix(".safetensors")
-    with saving(path):
+    for left in folder.glob(".step-*"):  # of a process that was killed while it wrote
+        left.unlink(missing_ok=True)
+    with saving(path, RESUME):
         with replacing(weights) as temporary:
             save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, temporary)
             digest = sha256(temporary)

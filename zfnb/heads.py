@@ -9,6 +9,7 @@ Shapes: N pictures, V views of each, D features, K classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from tqdm import tqdm
 
 from zfnb.batches import Augmentation, Squares, central, fetch, in_parts, seeded, training_inputs
 from zfnb.errors import BadInput
+from zfnb.files import replacing
 from zfnb.models import Network, build, evaluating
 from zfnb.recipes import cosine
+from zfnb.weights import fingerprint
 
 # Views beside the central crop: mild, since each picture gets few of them.
 VIEWS = Augmentation("random", area=(0.6, 1.0), aspect=1.15, colour=0.1)
@@ -47,7 +50,8 @@ def extract(
         Pictures as stored squares; `zfnb.batches.cached`.
     layer : str
     path : path of a .npy file
-        Written view by view; a view that is there whole is not computed again.
+        Written view by view; a view of this network and layer that is there whole is not
+        computed again.
     views : int
         The first is the central crop, the others are random crops, flipped or not.
 
@@ -56,12 +60,10 @@ def extract(
     array (V, N, D) float16, mapped from the file
     """
     d = int(torch.Size(net.shapes[net.check_layer(layer)]).numel())
-    shape, done = (views, len(squares), d), path.with_suffix(".views")
-    if path.exists() and np.load(path, mmap_mode="r").shape == shape:
-        found = np.lib.format.open_memmap(path, "r+")
-        first = int(done.read_text()) if done.exists() else 0
-    else:
-        found, first = np.lib.format.open_memmap(path, "w+", np.float16, shape), 0
+    shape, note = (views, len(squares), d), path.with_suffix(".views.json")
+    made_of = {"network": fingerprint(net), "layer": layer, "seed": seed, "shape": list(shape)}
+    first = views_done(path, note, made_of)
+    found = np.lib.format.open_memmap(path, *(("r+",) if first else ("w+", np.float16, shape)))
     parts = list(in_parts(np.arange(len(squares)), batch))
     for view in range(first, views):
         loader = tqdm(fetch(squares, parts), f"view {view + 1}", len(parts), disable=not progress)
@@ -75,8 +77,20 @@ def extract(
             with evaluating(net):
                 found[view, places] = net(x, to=layer).flatten(1).half().numpy()
         found.flush()
-        done.write_text(str(view + 1))
+        with replacing(note) as temporary:
+            temporary.write_text(json.dumps({**made_of, "views": view + 1}), encoding="utf-8")
     return found
+
+
+def views_done(path: Path, note: Path, made_of: dict) -> int:
+    """How many views a file of features holds, by the note beside it; 0 if of something else."""
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+        views = int(facts.pop("views"))
+        whole = list(np.load(path, mmap_mode="r").shape) == made_of["shape"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        return 0
+    return views if whole and facts == made_of else 0
 
 
 def fit_softmax(

@@ -65,5 +65,16 @@ def choose_device(name: str | None = None) -> torch.device:
             raise BadInput("There is no GPU that PyTorch can use here; choose the device cpu.")
         if device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        if device.index >= torch.cuda.device_count():
+            raise BadInput(
+                f"There is no {device} here; PyTorch sees {torch.cuda.device_count()} GPUs."
+            )
         torch.cuda.set_device(device)
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise BadInput(
+            f"PyTorch cannot use the device {name} here ({reason}); choose the device cpu."
+        ) from error
     return device

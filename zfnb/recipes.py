@@ -7,7 +7,7 @@ scale clipping, and the two schedules of the learning rate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class Recipe:
     name : str
     batch, epochs, lr, momentum, weight_decay : numbers
         Of stochastic gradient descent. Weight decay acts on filters and matrices only.
+    nesterov : bool
+        Nesterov's form of the momentum.
     schedule : {"plateau", "cosine", "trapezoid"}
         See `Plateau`, `cosine` and `trapezoid`.
     warm_up : float
@@ -96,6 +98,11 @@ RECIPES = {
         smoothing=0.1,
     ),
 }
+
+
+def lasting(recipe: Recipe, epochs: int) -> Recipe:
+    """A recipe over other epochs; its rate falls over at most the second half of them."""
+    return replace(recipe, epochs=epochs, cool_down=min(recipe.cool_down, epochs / 2))
 
 
 def recipe_named(name: str) -> Recipe:
@@ -209,7 +216,7 @@ def trapezoid(done: float, epochs: float, warm_up: float, cool_down: float) -> f
     """Factor on the learning rate after `done` epochs: up, level, then straight down to 0.
 
     It learns as well as a cosine. But all that comes before the cool-down is the same whatever the
-    number of epochs, so one long run can also be finished early; see `zfnb.training.branch`.
+    number of epochs, so one long run can also be finished early; see `zfnb.branch`.
     """
     up = done / warm_up if warm_up else 1.0
     down = (epochs - done) / cool_down if cool_down else 1.0
@@ -221,7 +228,7 @@ class Plateau:
     """Sec. 3.1: the rate is lowered by hand "when the validation error plateaus". Automated.
 
     Divide by ten when the error on the held-out pictures has not fallen by 0.2 points below
-    its best for three epochs. After the third division stays as it is.
+    its best for three epochs. After the third division the rate stays as it is.
     """
 
     patience: int = 3

@@ -177,9 +177,14 @@ def read_results(path: Path, again: str, check: Callable[[Any], Any] = lambda fo
 def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
     """The log of a run, finished or not, for its curves: {"step": lines, "epoch": lines}.
 
-    A line of "step" has epoch, step, lr and loss; one of "epoch" has epoch, lr, train_loss,
-    train_error, held_error and held_error5 (percent, with held-out pictures only), filter_rms
-    (smallest and largest of each convolution layer), seconds and pictures_per_second.
+    A line of "step" has epoch, step, lr and loss; one of "epoch" has epoch, lr (of the next step),
+    train_loss, train_error, held_error and held_error5 (percent, with held-out pictures only),
+    filter_rms (smallest and largest of each convolution layer), seconds and pictures_per_second.
+
+    Raises
+    ------
+    BadInput
+        No log in the folder, or a file that is none.
     """
     path = Path(folder) / "log.jsonl"
     if not path.is_file():
@@ -190,5 +195,8 @@ def read_log(folder: str | os.PathLike) -> dict[str, list[dict]]:
             line = json.loads(text)
         except ValueError:
             continue  # the last line of a run that was killed while it wrote
-        found[line.pop("kind")].append(line)
+        try:
+            found[line.pop("kind")].append(line)
+        except (AttributeError, KeyError, TypeError):
+            raise BadInput(f"{path} is no log of a run: it has the line {text[:60]}") from None
     return found

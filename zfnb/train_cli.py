@@ -33,7 +33,9 @@ def train(
         float | None, typer.Option(help="learning rate; the recipe's, or to fine-tune 0.003")
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="in layers 6 and 7")] = None,
-    cool_down: Annotated[float | None, typer.Option(help="epochs; recipe modern")] = None,
+    cool_down: Annotated[
+        float | None, typer.Option(help="epochs; recipe modern: 7, at most half of all")
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     seed: Annotated[int, typer.Option()] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -44,7 +46,9 @@ def train(
         int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96, or that of --weights")
     ] = None,
     width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
-    holdout: Annotated[int, typer.Option(help="pictures a class kept out, to tune on")] = 0,
+    holdout: Annotated[
+        int, typer.Option(help="pictures a class kept out, to tune on; recipe paper needs some")
+    ] = 0,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="decode every epoch")] = False,
     workers: Annotated[int, typer.Option(help="processes that read pictures")] = 0,
@@ -60,18 +64,23 @@ def train(
     from zfnb.fine_tuning import LR
     from zfnb.models import load_model
     from zfnb.paths import cache_root
-    from zfnb.recipes import recipe_named
+    from zfnb.recipes import lasting, recipe_named
     from zfnb.training import Settings
     from zfnb.training import train as run
 
     if weights is not None:
         lr = LR if lr is None else lr
         input_size = input_size or load_model(network, weights=weights).input_size
-    changes = {"epochs": epochs, "batch": batch, "lr": lr, "dropout": dropout}
-    changes["cool_down"] = cool_down
-    chosen = replace(
-        recipe_named(recipe), **{name: v for name, v in changes.items() if v is not None}
-    )
+    changes = {"batch": batch, "lr": lr, "dropout": dropout, "cool_down": cool_down}
+    chosen = recipe_named(recipe)
+    if epochs is not None:
+        chosen = lasting(chosen, epochs)
+    chosen = replace(chosen, **{name: v for name, v in changes.items() if v is not None})
+    if chosen.schedule == "plateau" and not holdout:
+        raise BadInput(
+            f"The recipe {recipe} lowers its learning rate by the error on pictures that are held "
+            "out; say how many of each class, e.g. with --holdout 50."
+        )
     settings = Settings(
         network,
         data,

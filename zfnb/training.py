@@ -108,7 +108,8 @@ class Settings:
     precision : {"float32", "bfloat16"}
     seed : int
     holdout : int
-        Pictures of each class that are kept out of training, to tune on. 0: none.
+        Pictures of each class that are kept out of training, to tune on. The schedule "plateau"
+        lowers the learning rate by their error, so without any its rate stays. 0: none.
     weights : str or path, optional
         Where to start from, as for `zfnb.load_model`: all but the classifier is taken over, and the
         recipe becomes that of `zfnb.fine_tuning`. None: random weights.
@@ -137,6 +138,11 @@ class Settings:
             raise BadInput(f"lr must be a positive number, not {recipe.lr!r}.")
         if not 0 <= recipe.dropout < 1:
             raise BadInput(f"dropout must be in [0, 1), not {recipe.dropout!r}.")
+        if recipe.schedule == "trapezoid" and not 0 <= recipe.cool_down <= recipe.epochs:
+            raise BadInput(
+                f"cool_down must be from 0 to the {recipe.epochs} epochs of the run, not "
+                f"{recipe.cool_down!r}."
+            )
         for name in ("seed", "holdout"):
             if getattr(self, name) < 0:
                 raise BadInput(f"{name} must not be negative, not {getattr(self, name)}.")
@@ -237,7 +243,7 @@ class Run:
         if cache is None:
             return Squares(self.train_set, size)
         if self.group.rank == 0:
-            with checkpoints.saving(cache):
+            with checkpoints.saving(cache, checkpoints.RESUME):
                 cached(self.train_set, size, cache, self.workers, self.progress)
         self.group.wait()
         return cached(self.train_set, size, cache, self.workers, False)
@@ -378,12 +384,14 @@ class Run:
 
     def write_log(self, lines: list[dict]) -> None:
         if self.group.rank == 0:
-            with checkpoints.saving(self.log), self.log.open("a", encoding="utf-8") as file:
+            resume = checkpoints.RESUME
+            with checkpoints.saving(self.log, resume), self.log.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
         for line in lines if self.writer else ():
+            step = line.get("step", self.global_step)  # an epoch's line stands at its end
             for name, value in line.items():
                 if isinstance(value, float):
-                    self.writer.add_scalar(f"{line['kind']}/{name}", value, self.global_step)
+                    self.writer.add_scalar(f"{line['kind']}/{name}", value, step)
 
     def fit(self, checkpoint_every: int, on_step: Callable | None, on_epoch: Callable | None):
         """Train from where the run stands to its end."""
@@ -421,7 +429,6 @@ class Run:
         line = {
             "kind": "epoch",
             "epoch": self.epoch + 1,
-            "lr": self.rate(),
             "train_loss": loss / count,
             "train_error": 100 * (1 - right / count),  # on augmented pictures, with dropout
             "seconds": round(self.seconds, 1),
@@ -434,9 +441,9 @@ class Run:
         if len(self.held):
             line |= self.held_out_errors()
         self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, [0.0] * 3, 0.0
-        error = line.get("held_error", line["train_error"])
-        if self.recipe.schedule == "plateau":
-            self.plateau.after_epoch(error)
+        if self.recipe.schedule == "plateau" and len(self.held):
+            self.plateau.after_epoch(line["held_error"])
+        line["lr"] = self.rate()  # of the step to come, whatever the schedule
         self.write_log([line])
         if self.group.rank == 0 and self.epoch in snapshot_epochs(self.recipe.epochs):
             name = f"epoch-{self.epoch:03d}.safetensors"
@@ -482,7 +489,7 @@ class Run:
         }
         if self.settings.weights is not None:
             facts["weights"] = weights_name(self.settings.weights)
-        with checkpoints.saving(path):
+        with checkpoints.saving(path, checkpoints.RESUME):
             save_weights(self.exported(), path, self.settings.variant(), **facts)
 
     def save(self) -> None:

@@ -32,7 +32,7 @@ from zfnb.paths import cache_root, embedded
 from zfnb.processes import choose_device
 from zfnb.programs import run_program
 from zfnb.protocols import PROTOCOLS, Draw, draws, feasible_counts, items_of, without
-from zfnb.recipes import recipe_named
+from zfnb.recipes import lasting, recipe_named
 from zfnb.runs import measurement, read_json, weights_name, write_json
 from zfnb.training import Settings
 from zfnb.transfer import (
@@ -369,7 +369,7 @@ def scratch(
     test: Test = 50,
     seed: Seed = 0,
     leave_out: LeaveOut = None,
-    recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
+    recipe: Annotated[str, typer.Option(help="its schedule must be fixed: modern")] = "modern",
     epochs: Annotated[int, typer.Option(help="over the training pictures", min=1)] = 60,
     batch: Annotated[int, typer.Option(help="pictures a step", min=1)] = 64,
     lr: Annotated[
@@ -405,12 +405,16 @@ def scratch(
         net = open_network(text, work.device)
     if lr is None:
         lr = SCRATCH_LR if weights is None else LR
-    base = recipe_named(recipe)
-    changes = {"epochs": epochs, "batch": batch, "cool_down": min(base.cool_down, epochs / 2)}
+    chosen = replace(lasting(recipe_named(recipe), epochs), batch=batch, lr=lr)
+    if chosen.schedule == "plateau":
+        raise BadInput(
+            f"The recipe {recipe} lowers its learning rate by the error on held-out pictures, and "
+            "so few leave none to hold out; choose the recipe modern."
+        )
     settings = Settings(
         network,
         data,
-        replace(base, **changes, lr=lr),
+        chosen,
         input_size=input_size or (96 if net is None else net.input_size),
         width=width,
         precision=precision,
