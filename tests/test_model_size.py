@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zfnb
-from zfnb import model_size, table3
+from zfnb import model_size, table3, table3_verdicts
 from zfnb.architecture import outline, variants
 from zfnb.errors import BadInput, UnknownName
 from zfnb.model_size import measured_part, plan, train_rows, training_errors
@@ -85,7 +86,7 @@ def test_the_plan():
     """All rows from seed 0 first; then those that matter from the other seeds."""
     runs = plan("tiny-imagenet", seeds=3)
     assert [run.network for run in runs[:12]] == NAMES
-    assert [run.seed for run in runs] == [0] * 12 + [1] * 7 + [2] * 7
+    assert [run.seed for run in runs] == [0] * 12 + [1] * 8 + [2] * 8
     assert {run.network for run in runs[12:]} == set(model_size.RESTED_ON)
     first = runs[0]
     assert (first.width, first.input_size, first.recipe.epochs) == (0.5, 64, 15)
@@ -95,6 +96,27 @@ def test_the_plan():
         ("zfnet-fc2048", 1),
     ]
     assert plan("x", ["zfnet"], 1, epochs=4)[0].recipe.cool_down == 2
+
+
+def test_what_the_conclusions_rest_on_is_trained_twice():
+    """Every row of a conclusion, or chance would be unknown just there."""
+    needed = {network for _, _, weights, _ in table3_verdicts.CLAIMS for network in weights}
+    assert needed == set(model_size.RESTED_ON)
+    runs = [run.network for run in plan("tiny-imagenet")]
+    assert all(runs.count(network) == 2 for network in needed) and len(runs) == 20
+
+
+def test_what_is_planned_reads_as_what_was_done(done):
+    _, content = done
+    planned = model_size.planned()
+    assert planned["settings"].keys() == content["settings"].keys()
+    assert table3.scale(planned) == "Tiny ImageNet, half width, 64 pixels, 15 epochs"
+    assert table3.scale(content) == "stripes, 0.03 of the width, 64 pixels, 2 epochs"
+    assert table3.scale({"rows": [], "failed": []}) == ""
+    assert table3.runs_in_words(planned) == "No row has been measured yet."
+    assert table3.runs_in_words(content).startswith(
+        "2 of 12 networks, 2 of them from several runs; 4 runs in all, on 24 training pictures."
+    )
 
 
 @pytest.mark.parametrize(
@@ -317,6 +339,12 @@ def measured(errors: dict[str, list[tuple[float, float, float]]], failed=()) -> 
     return {"rows": rows, "failed": list(failed)}
 
 
+def noise(seed: int, runs: int = 2) -> dict:
+    """A table in which all networks are alike: 60 %, give or take half a point."""
+    rng = np.random.default_rng(seed)
+    return measured({name: [tuple(rng.normal(60, 0.5, 3)) for _ in range(runs)] for name in NAMES})
+
+
 def as_published(shift: float = 10.0) -> dict:
     """A table that is the paper's own, but for a constant."""
     return measured(
@@ -335,23 +363,27 @@ def test_missing_rows_are_said_to_be_missing(tmp_path):
     assert table3.rank_correlation(empty) is None
     assert table3.gaps(empty)["ours"].isna().all()
     assert all(
-        c.ours is None and c.agrees is None for c in table3.conclusions({"rows": [], "failed": []})
+        c.ours is None and c.agrees is None
+        for c in table3_verdicts.conclusions({"rows": [], "failed": []})
     )
 
     part = measured({"alexnet": [(50, 60, 30), (52, 63, 31)], "alexnet-no67": [(55, 66, 35)]})
     table = table3.table3(part)
     assert table.loc["alexnet", "val_top1"] == 61.5
-    assert table.loc["alexnet", "val_top1_spread"] == pytest.approx(math.sqrt(4.5))
-    assert math.isnan(table.loc["alexnet-no67", "val_top1_spread"])
+    spread = math.sqrt(4.5)  # of the one row with two runs, and taken for all rows
+    assert table.loc["alexnet", "val_top1_se"] == pytest.approx(spread / math.sqrt(2))
+    assert table.loc["alexnet-no67", "val_top1_se"] == pytest.approx(spread)
+    assert math.isnan(table.loc["zfnet", "val_top1_se"])
     text = table3.in_text(table)
-    assert text.loc["alexnet", "ours, val top-1"] == "61.5 ± 2.1"
-    assert text.loc["alexnet-no67", "ours, train top-1"] == "55.0"
+    assert text.loc["alexnet", "ours, val top-1"] == "61.5 ± 1.5"
+    assert text.loc["alexnet-no67", "ours, train top-1"] == "55.0 ± 1.4"
     assert text.loc["zfnet", "ours, train top-1"] == table3.NOT_YET
-    found = {c.what: c for c in table3.conclusions(part)}
+    found = {c.what: c for c in table3_verdicts.conclusions(part)}
     one = found["Removing layers 6, 7 costs only a little"]
     assert one.ours == pytest.approx(4.5) and one.paper == pytest.approx(4.3)
     assert one.spread == pytest.approx(math.sqrt(4.5 * (1 / 2 + 1)))
-    assert one.agrees is True
+    assert one.doubt == pytest.approx(12.7062 * one.spread, rel=1e-4)  # a single repeated run
+    assert one.agrees == table3_verdicts.WITHIN
     assert sum(c.ours is not None for c in found.values()) == 1
 
 
@@ -361,7 +393,7 @@ def test_the_papers_own_table_agrees_with_the_paper():
     for name in table3.ERRORS:
         assert table3.rank_correlation(table, name) == pytest.approx(1)
         assert table3.seed_spread(content, name) == pytest.approx(0)
-    for c in table3.conclusions(content):
+    for c in table3_verdicts.conclusions(content):
         # sums of rows with weights that do not add up to 0 would feel the constant
         assert c.ours == pytest.approx(c.paper) and c.agrees is True
     assert np.allclose(table3.gaps(table)["ours"], table3.gaps(table)["paper"])
@@ -369,7 +401,7 @@ def test_the_papers_own_table_agrees_with_the_paper():
 
 def test_the_papers_differences():
     """As its text has them (Sec. 5.1)."""
-    paper = [round(c.paper, 1) for c in table3.conclusions({"rows": [], "failed": []})]
+    paper = [round(c.paper, 1) for c in table3_verdicts.conclusions({"rows": [], "failed": []})]
     assert paper == [25.9, 26.5, 21.6, 4.3, 4.9, 0.9, 11.1, 0.4, 8.8, 0.8]
 
 
@@ -378,28 +410,92 @@ def test_a_reversed_table_disagrees():
         {row["network"]: [tuple(100 - row[k] for k in table3.ERRORS)] * 2 for row in variants()}
     )
     assert table3.rank_correlation(table3.table3(flat)) == pytest.approx(-1)
-    verdicts = [c.agrees for c in table3.conclusions(flat)]
+    verdicts = [c.agrees for c in table3_verdicts.conclusions(flat)]
     assert verdicts == [False] * 3 + [True] * 2 + [False] * 5
 
 
+WITHIN = table3_verdicts.WITHIN
+
+
 @pytest.mark.parametrize(
-    ("expected", "ours", "spread", "want"),
+    ("expected", "ours", "doubt", "want"),
     [
-        ("more", 3.0, 1.0, True),
-        ("more", 1.5, 1.0, "within chance"),
-        ("more", -1.5, 1.0, "within chance"),
-        ("more", -3.0, 1.0, False),
-        ("more", 0.1, None, True),
-        ("more", -0.1, None, False),
-        ("little", 5.9, 1.0, True),
-        ("little", 6.1, 1.0, False),
-        ("little", -9.0, 1.0, True),
-        ("not less", -1.9, 1.0, True),
-        ("not less", -2.1, 1.0, False),
+        ("more", 3.0, 2.0, True),
+        ("more", 1.5, 2.0, WITHIN),
+        ("more", -1.5, 2.0, WITHIN),
+        ("more", -3.0, 2.0, False),
+        ("more", 30.0, None, None),
+        ("more", -30.0, None, None),
+        ("little", 3.9, 2.0, True),
+        ("little", -9.0, 2.0, True),
+        ("little", 5.9, 2.0, WITHIN),
+        ("little", 6.1, 2.0, False),
+        ("little", 3.9, None, None),
+        ("not less", 2.1, 2.0, True),
+        ("not less", 1.9, 2.0, WITHIN),
+        ("not less", -1.9, 2.0, WITHIN),
+        ("not less", -2.1, 2.0, False),
+        ("not less", 0.1, None, None),
     ],
 )
-def test_verdicts(expected, ours, spread, want):
-    assert table3.verdict(expected, 4.0, ours, spread) == want
+def test_verdicts(expected, ours, doubt, want):
+    """Of a difference that is 4 in the paper."""
+    assert table3_verdicts.verdict(expected, 4.0, ours, doubt) is want
+
+
+@pytest.mark.parametrize("expected", ["more", "little", "not less"])
+def test_more_chance_gives_no_more_agreement(expected):
+    for ours in np.linspace(-10, 10, 41):
+        verdicts = [table3_verdicts.verdict(expected, 4.0, ours, doubt) for doubt in (0, 1, 3, 9)]
+        assert all(a is True or b is not True for a, b in pairwise(verdicts))
+
+
+def test_one_run_each_concludes_nothing():
+    """Twelve alike networks: their differences are all chance, and none of it is known."""
+    for c in table3_verdicts.conclusions(noise(0, runs=1)):
+        assert c.ours is not None and c.spread is None and c.doubt is None
+        assert c.agrees is None and c.note == table3_verdicts.ONE_RUN
+    assert "no" in table3_verdicts.chance_in_words(noise(0, runs=1)).lower()
+
+
+def test_alike_networks_seldom_differ():
+    """Two runs each: chance passes for a difference as seldom as `SURE` promises."""
+    found = [c for seed in range(40) for c in table3_verdicts.conclusions(noise(seed))]
+    above = [c.agrees for c in found if not c.what.startswith("Removing")]
+    assert len(above) == 40 * 8
+    assert sum(one is True for one in above) / len(above) < 0.05  # one side of 0.05, and some luck
+    assert sum(one is False for one in above) / len(above) < 0.05
+    assert above.count(WITHIN) > 280
+
+
+def test_what_counts():
+    """Student's t as in any table of it."""
+    assert [round(table3_verdicts.counts_from(k), 2) for k in (1, 4, 8)] == [12.71, 2.78, 2.31]
+    assert table3_verdicts.counts_from(100_000) == pytest.approx(1.96, abs=1e-3)
+
+
+def test_notes_say_why():
+    """The layers' shares beside what rests on layers 6 and 7, and only there."""
+    content = {**noise(3), **{k: model_size.planned()[k] for k in ("data", "settings")}}
+    for c in table3_verdicts.conclusions(content):
+        assert (c.note == "") == (c.agrees is True)
+        rests = "6, 7" in c.what or "Removed together" in c.what or "on top of" in c.what
+        assert ("holds 5% of the parameters instead of 61%" in c.note) == (c.note != "" and rests)
+        assert (c.agrees == WITHIN) == (f"± {c.doubt:.1f} points" in c.note)
+    flat = measured(
+        {row["network"]: [tuple(100 - row[k] for k in table3.ERRORS)] * 2 for row in variants()}
+    )
+    notes = {c.what: c.note for c in table3_verdicts.conclusions(flat)}
+    assert notes["Wider layers 3, 4, 5 lower the validation error"].startswith("Smaller pictures")
+
+
+def test_the_shown_claims():
+    shown = table3_verdicts.claims(as_published())
+    assert [c.what for c in shown[:-1]] == [claim[0] for claim in table3_verdicts.CLAIMS]
+    assert shown[0].paper == "+25.9 points" and shown[0].ours == "+25.9 ± 0.0 points"
+    assert shown[-1].paper == "1 (its own order)" and shown[-1].ours == "1.00"
+    assert all(c.agrees is True for c in shown)
+    assert all(c.ours is None for c in table3_verdicts.claims({"rows": [], "failed": []}))
 
 
 def test_the_spread_over_seeds_is_pooled():
@@ -412,7 +508,19 @@ def test_the_spread_over_seeds_is_pooled():
         }
     )
     assert table3.seed_spread(content, "train_top1") == pytest.approx(math.sqrt((2 + 14) / 3))
-    assert table3.seed_spread(measured({"zfnet": [(4, 1, 1)]}), "train_top1") is None
+    assert table3.repeats(content) == 3
+    alone = measured({"zfnet": [(4, 1, 1)]})
+    assert table3.seed_spread(alone, "train_top1") is None and table3.repeats(alone) == 0
+    assert table3.errors(content).loc["zfnetb", "train_top1_se"] == pytest.approx(math.sqrt(16 / 3))
+    assert table3.errors(content).loc["zfnet", "train_top1_se"] == pytest.approx(4 / 3)
+    words = table3_verdicts.chance_in_words(content)
+    assert "training error spreads by 2.31 points" in words and "3 repeated runs" in words
+
+
+def test_errors_are_those_of_the_table():
+    content = noise(1)
+    light, full = table3.errors(content), table3.table3(content)
+    pd.testing.assert_frame_equal(light, full[list(light)], check_names=False)
 
 
 def test_rank_correlation_by_hand():
@@ -432,9 +540,43 @@ def test_rank_correlation_by_hand():
         table3.rank_correlation(table, "error")
 
 
+@pytest.mark.parametrize(
+    ("rows", "order", "want"),
+    [
+        (12, "paper", True),
+        (10, "paper", True),
+        (9, "paper", None),
+        (3, "paper", None),
+        (12, "reversed", False),
+        (12, "half", "in part"),
+    ],
+)
+def test_an_order_of_few_rows_is_no_verdict(rows, order, want):
+    chosen = variants()[:rows]
+    paper = {row["network"]: row["val_top1"] for row in chosen}
+    if order == "reversed":
+        paper = {name: 100 - error for name, error in paper.items()}
+    if order == "half":  # the best taken for the worst: a correlation of 0.54
+        paper[min(paper, key=paper.get)] = 80.0
+    found = table3_verdicts.order(
+        measured({name: [(0, error, 0)] for name, error in paper.items()})
+    )
+    assert found.agrees is want or found.agrees == want
+    assert found.note.startswith(f"Over {rows} of the 12 networks, 0 of them from several runs.")
+    assert ("A verdict needs 10" in found.note) == (rows < 10)
+    assert ("few points of each other" in found.note) == (want not in (True, None))
+
+
+def test_no_order_of_nothing():
+    found = table3_verdicts.order({"rows": [], "failed": []})
+    assert (found.ours, found.agrees, found.note) == (None, None, "")
+
+
 def test_a_damaged_file(tmp_path):
     path = tmp_path / "table3.json"
-    for text in ('{"rows": [', "[]", '{"rows": []}', '{"rows": 1, "failed": []}'):
+    lacking = json.dumps(measured({"zfnet": [(1, 2, 3)]})).replace("val_top5", "top5")
+    texts = ['{"rows": [', "[]", '{"rows": []}', '{"rows": 1, "failed": []}', lacking]
+    for text in [*texts, '{"rows": ["alexnet"], "failed": []}', '{"rows": [], "failed": [{}]}']:
         path.write_text(text)
         with pytest.raises(BadInput, match=r"table3\.json is damaged"):
             table3.table3(path)
@@ -451,9 +593,18 @@ def test_what_travels_with_the_package():
 
 
 def test_the_reduced_scale_in_numbers():
-    note = table3.size_note()
-    assert note["paper"] == pytest.approx((256 * 36 * 4096 + 4096 + 4096**2 + 4096) / 62_357_608)
-    assert note["values"] == 128
+    planned = model_size.planned()
+    full, small = table3.shares(), table3.shares(**table3.size_of(planned))
+    hidden = 256 * 36 * 4096 + 4096
+    assert full["layer 6"] == pytest.approx(hidden / 62_357_608)
+    assert full["layers 6, 7"] == pytest.approx((hidden + 4096**2 + 4096) / 62_357_608)
+    assert (full["values"], small["values"]) == (9216, 128)
+    own = table3.reduced(planned, "zfnet")
+    assert own.shapes["fc8"] == (200,) and own.shapes["pool5"] == (128, 1, 1)
+    everything = sum(p.numel() for p in own.parameters())
+    assert small["layer 6"] == pytest.approx((128 * 2048 + 2048) / everything)
+    middle = sum(p.numel() for n in (3, 4, 5) for p in getattr(own, f"conv{n}").parameters())
+    assert small["layers 3 to 5"] == pytest.approx(middle / everything)
 
 
 # The command

@@ -48,6 +48,7 @@ RESTED_ON = (
     "zfnet",
     "zfnetb",
     "zfnet-fc8192",
+    "zfnetb-fc8192",
 )
 
 
@@ -115,6 +116,13 @@ def plan(
                 )
             )
     return sorted(runs, key=lambda run: run.seed)  # of equal seeds, as in the table
+
+
+def planned(data: str = "tiny-imagenet") -> dict:
+    """What `gather` gives before anything is trained: `plan`'s settings, and no rows."""
+    facts = plan(data)[0].facts()
+    shared = {key: value for key, value in facts.items() if key not in ("network", "seed")}
+    return {"data": {"name": data}, "settings": shared, "rows": [], "failed": []}
 
 
 def run_folder(out: str | Path, settings: Settings) -> Path:

@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from zfnb.table3 import NOT_YET, gaps, rank_correlation
+from zfnb.table3_verdicts import ROWS_ENOUGH
 
 TRAIN, VAL, TOP5 = "#dd8452", "#4c72b0", "#a9bde0"
 
@@ -59,24 +60,38 @@ def table(rows: pd.DataFrame) -> Figure:
 
 
 def against_the_paper(rows: pd.DataFrame, name: str = "val_top1") -> Figure:
-    """Our errors over the paper's, with the rank correlation; whiskers are the seeds' spread."""
+    """Our errors in the paper's order, with the rank correlation; whiskers: two standard errors.
+
+    The networks stand at equal distances. By their errors, all but one would lie in a heap.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `zfnb.table3.table3`.
+    name : {"train_top1", "val_top1", "val_top5"}
+    """
     figure, axis = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
     measured = rows.dropna(subset=[name])
+    place = rows[f"paper_{name}"].rank(method="first")
     colours = ["C0" if network.startswith("alexnet") else "C1" for network in rows.index]
     for n, (network, row) in enumerate(rows.iterrows(), start=1):
         label = f"{n}  {network}" + ("" if network in measured.index else f" ({NOT_YET})")
         axis.scatter([], [], color=colours[n - 1], label=label)
         if network in measured.index:
-            spread = np.nan_to_num(row[f"{name}_spread"])
-            x, y = row[f"paper_{name}"], row[name]
-            axis.errorbar(x, y, spread, color=colours[n - 1], fmt="o", capsize=3, ms=5)
+            chance = 2 * np.nan_to_num(row[f"{name}_se"])  # no whisker where it is not known
+            x, y = place[network], row[name]
+            axis.errorbar(x, y, chance, color=colours[n - 1], fmt="o", capsize=3, ms=5)
             axis.annotate(str(n), (x, y), (6, 4), textcoords="offset points", fontsize=9)
     correlation = rank_correlation(rows, name)
     words = "too few rows to compare orders"
     if correlation is not None:
         words = f"rank correlation {correlation:.2f} over {len(measured)} networks"
+        if len(measured) < ROWS_ENOUGH:
+            words += ", too few for a verdict"
     kind = {"train_top1": "training", "val_top1": "validation", "val_top5": "validation top-5"}
     axis.set(xlabel=f"the paper's {kind[name]} error, percent", ylabel="ours, percent")
+    ticks = [f"{error:.1f}" for error in rows[f"paper_{name}"]]
+    axis.set(xticks=place, xticklabels=ticks, xlim=(0.4, len(rows) + 0.9))
     axis.set_title(words, fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     if measured.empty:

@@ -6,8 +6,8 @@ compared. A row that has not been trained yet is NaN.
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,17 @@ import pandas as pd
 
 from zfnb.architecture import outline, totals, variants
 from zfnb.errors import UnknownName
+from zfnb.models import Network
 from zfnb.paths import embedded
 from zfnb.runs import read_results
 
 ERRORS = ("train_top1", "val_top1", "val_top5")
-SURE = 2.0  # standard errors that a difference must have to count
 NOT_YET = "not measured yet"
+# What a row of a results file needs.
+KEYS = {
+    "rows": ("network", "seed", *ERRORS, "parameters", "seconds"),
+    "failed": ("network", "seed", "error"),
+}
 
 
 def kept(path: str | Path | None = None) -> dict:
@@ -41,8 +46,13 @@ def kept(path: str | Path | None = None) -> dict:
         return {"rows": [], "failed": []}
 
     def checked(content: dict) -> dict:
-        if not isinstance(content["rows"], list) or not isinstance(content["failed"], list):
-            raise TypeError("its rows are not lists")
+        for part, keys in KEYS.items():
+            if not isinstance(content[part], list):
+                raise TypeError("its rows are not lists")
+            for row in content[part]:
+                missing = [key for key in keys if key not in row]
+                if missing:
+                    raise ValueError(f"a row lacks {missing[0]}")
         return content
 
     return read_results(path, "python -m zfnb.model_size", checked)
@@ -52,13 +62,39 @@ def content_of(source: dict | str | Path | None) -> dict:
     return source if isinstance(source, dict) else kept(source)
 
 
+def errors(source: dict | str | Path | None = None) -> pd.DataFrame:
+    """The errors of Table 3 alone: at once, since no network is built to count its parameters.
+
+    Parameters
+    ----------
+    source : dict or path, optional
+        As for `table3`.
+
+    Returns
+    -------
+    DataFrame
+        Those of the columns of `table3` that hold errors, and ``seeds``.
+    """
+    content = content_of(source)
+    paper = pd.read_csv(embedded("data", "paper", "table3.csv")).set_index("network")
+    names = list(ERRORS)
+    rows = pd.DataFrame(content["rows"], columns=["network", *names]).groupby("network")
+    table = paper[names].add_prefix("paper_").join(rows[names].mean().astype(float))
+    table["seeds"] = rows.size().reindex(table.index, fill_value=0).astype(int)
+    for name in names:
+        spread = seed_spread(content, name)
+        runs = table["seeds"].where(table["seeds"] > 0)
+        table[f"{name}_se"] = (math.nan if spread is None else spread) / np.sqrt(runs)
+    return table
+
+
 def table3(source: dict | str | Path | None = None) -> pd.DataFrame:
     """Table 3, the paper's values beside ours.
 
     Parameters
     ----------
     source : dict or path, optional
-        From `train_rows`, or a file; by default what travels with the package.
+        From `zfnb.model_size.train_rows`, or a file; by default what travels with the package.
 
     Returns
     -------
@@ -66,42 +102,29 @@ def table3(source: dict | str | Path | None = None) -> pd.DataFrame:
         A row a network, by name, in the paper's order. ``change`` (in words), ``parameters`` (at
         full size); ``paper_train_top1``, ``paper_val_top1``, ``paper_val_top5``; ours, as means
         over ``seeds`` runs: ``train_top1``, ``val_top1``, ``val_top5``, all in percent; their
-        sample standard deviations ``train_top1_spread``, ...; ``our_parameters``, ``seconds`` (a
-        run). NaN where there is no measurement yet. ``error``: why a run failed, else "".
+        standard errors ``train_top1_se``, ..., from `seed_spread`; ``our_parameters``, ``seconds``
+        (a run). NaN where there is no measurement yet. ``error``: why a run failed, else "".
     """
     content = content_of(source)
-    lines = []
-    for published in variants():
-        mine = [row for row in content["rows"] if row["network"] == published["network"]]
-        failed = [row for row in content["failed"] if row["network"] == published["network"]]
-        line = {
-            "network": published["network"],
-            "change": published["change"],
-            "parameters": published["parameters"],
-            **{f"paper_{name}": published[name] for name in ERRORS},
-        }
-        for name in ERRORS:
-            values = [row[name] for row in mine]
-            line[name] = np.mean(values) if values else math.nan
-            line[f"{name}_spread"] = np.std(values, ddof=1) if len(values) > 1 else math.nan
-        line |= {
-            "seeds": len(mine),
-            "our_parameters": mine[0]["parameters"] if mine else math.nan,
-            "seconds": np.mean([row["seconds"] for row in mine]) if mine else math.nan,
-            "error": failed[0]["error"] if failed else "",
-        }
-        lines.append(line)
-    return pd.DataFrame(lines).set_index("network")
+    networks = pd.DataFrame(variants()).set_index("network")[["change", "parameters"]]
+    columns = ["network", "parameters", "seconds"]
+    runs = pd.DataFrame(content["rows"], columns=columns).groupby("network")
+    why = {row["network"]: row["error"] for row in reversed(content["failed"])}
+    return networks.join(errors(content)).assign(
+        our_parameters=runs["parameters"].first().astype(float),
+        seconds=runs["seconds"].mean().astype(float),
+        error=[why.get(name, "") for name in networks.index],
+    )
 
 
 def in_text(table: pd.DataFrame) -> pd.DataFrame:
-    """`table3` as people read it: numbers with their spread, words where there is none."""
+    """`table3` as people read it: numbers ± standard errors, words where there is none."""
 
     def ours(line: pd.Series, name: str) -> str:
         if line["seeds"] == 0:
             return "failed" if line["error"] else NOT_YET
-        spread = line[f"{name}_spread"]
-        return f"{line[name]:.1f}" + ("" if math.isnan(spread) else f" ± {spread:.1f}")
+        chance = line[f"{name}_se"]
+        return f"{line[name]:.1f}" + ("" if math.isnan(chance) else f" ± {chance:.1f}")
 
     words = {"train_top1": "train top-1", "val_top1": "val top-1", "val_top5": "val top-5"}
     columns = {"change": table["change"]}
@@ -144,170 +167,108 @@ def rank_correlation(table: pd.DataFrame, name: str = "val_top1") -> float | Non
 def seed_spread(source: dict | str | Path | None, name: str) -> float | None:
     """Standard deviation of an error from seed to seed, pooled over all rows with several seeds.
 
-    Two runs of one row say little about how much chance there is; those of seven rows together say
+    Two runs of one row say little about how much chance there is; those of eight rows together say
     more, and it is about the same for all. None if no row has two.
     """
-    rows = pd.DataFrame(content_of(source)["rows"], columns=["network", "seed", *ERRORS])
-    groups = [group for _, group in rows.groupby("network")[name] if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    if not freedom:
+    groups = [group for group in by_row(source, name) if len(group) > 1]
+    if not groups:
         return None
-    return math.sqrt(sum((len(g) - 1) * g.var(ddof=1) for g in groups) / freedom)
+    squares = sum((len(group) - 1) * group.var(ddof=1) for group in groups)
+    return math.sqrt(squares / sum(len(group) - 1 for group in groups))
 
 
-@dataclass(frozen=True)
-class Conclusion:
-    """One conclusion of the paper as a difference between rows.
-
-    Attributes
-    ----------
-    what : str
-    paper : float
-        The difference in the paper's errors, in points.
-    ours : float or None
-        In ours; None while a row that it needs is missing.
-    spread : float or None
-        Standard error of ours, from `seed_spread`; None while no row has two seeds.
-    agrees : bool, str or None
-        Whether ours points the paper's way by more than two standard errors (of a difference that
-        should be small: whether it is no larger than the paper's); "within chance"; None while it
-        cannot be said.
-    """
-
-    what: str
-    paper: float
-    ours: float | None
-    spread: float | None
-    agrees: bool | str | None
+def repeats(source: dict | str | Path | None) -> int:
+    """Runs beyond the first of each row: the degrees of freedom of `seed_spread`."""
+    return sum(len(group) - 1 for group in by_row(source, ERRORS[0]))
 
 
-# What, the error, {row: how often it counts}, and what the paper expects of the sum.
-CLAIMS = (
-    (
-        "Layers 3, 4, 6, 7 removed together: worse than without 3, 4",
-        "val_top1",
-        {"alexnet-no3467": 1, "alexnet-no34": -1},
-        "more",
-    ),
-    (
-        "Layers 3, 4, 6, 7 removed together: worse than without 6, 7",
-        "val_top1",
-        {"alexnet-no3467": 1, "alexnet-no67": -1},
-        "more",
-    ),
-    (
-        "Removed together they cost more than the two pairs' costs added up: depth matters",
-        "val_top1",
-        {"alexnet-no3467": 1, "alexnet": 1, "alexnet-no34": -1, "alexnet-no67": -1},
-        "more",
-    ),
-    (
-        "Removing layers 6, 7 costs only a little",
-        "val_top1",
-        {"alexnet-no67": 1, "alexnet": -1},
-        "little",
-    ),
-    (
-        "Removing layers 3, 4 costs only a little",
-        "val_top1",
-        {"alexnet-no34": 1, "alexnet": -1},
-        "little",
-    ),
-    (
-        "Wider layers 3, 4, 5 lower the validation error",
-        "val_top1",
-        {"zfnet": 1, "zfnetb": -1},
-        "more",
-    ),
-    (
-        "8192 units in layers 6, 7 lower the training error",
-        "train_top1",
-        {"zfnet": 1, "zfnet-fc8192": -1},
-        "more",
-    ),
-    (
-        "8192 units in layers 6, 7 do not lower the validation error",
-        "val_top1",
-        {"zfnet-fc8192": 1, "zfnet": -1},
-        "not less",
-    ),
-    (
-        "The same on top of wider layers 3, 4, 5: training error lower",
-        "train_top1",
-        {"zfnetb": 1, "zfnetb-fc8192": -1},
-        "more",
-    ),
-    (
-        "The same on top of wider layers 3, 4, 5: validation error not lower",
-        "val_top1",
-        {"zfnetb-fc8192": 1, "zfnetb": -1},
-        "not less",
-    ),
-)
+def by_row(source: dict | str | Path | None, name: str) -> list[pd.Series]:
+    """An error of all runs, a series a row of the table."""
+    rows = pd.DataFrame(content_of(source)["rows"], columns=["network", *ERRORS])
+    return [group for _, group in rows.groupby("network")[name]]
 
 
-def conclusions(source: dict | str | Path | None = None) -> list[Conclusion]:
-    """What the paper concludes from Table 3 (Sec. 5.1), as differences in its errors and in ours.
+# The scale of our networks
+
+WIDTHS = {1: "full width", 0.5: "half width", 0.25: "a quarter of the width"}
+TITLES = {"tiny-imagenet": "Tiny ImageNet"}
+
+
+def scale(content: dict) -> str:
+    """What all rows share, in words: data, width, input, epochs. "" if the content does not say."""
+    if "settings" not in content:
+        return ""
+    facts, name = content["settings"], content["data"]["name"]
+    width = WIDTHS.get(facts["width"], f"{facts['width']:g} of the width")
+    epochs = facts["recipe"]["epochs"]
+    return (
+        f"{TITLES.get(name, name)}, {width}, {facts['input_size']} pixels, "
+        f"{epochs} epoch{'s' if epochs > 1 else ''}"
+    )
+
+
+def runs_in_words(content: dict) -> str:
+    """How many rows have been measured, from how many runs, in what time, by which command."""
+    rows = content["rows"]
+    if not rows:
+        return "No row has been measured yet."
+    seeds = errors(content)["seeds"]
+    words = f"{(seeds > 0).sum()} of {len(seeds)} networks, {(seeds > 1).sum()} of them from"
+    words += f" several runs; {len(rows)} run{'s' if len(rows) > 1 else ''} in all"
+    pictures = content.get("data", {}).get("training_pictures")
+    words += "." if pictures is None else f", on {pictures:,} training pictures."
+    hours = sum(row["seconds"] for row in rows) / 3600
+    words += f" They took {hours:.1f} hours."
+    return f"{words}\n{content['command']}" if content.get("command") else words
+
+
+def size_of(content: dict) -> dict[str, float]:
+    """num_classes (of Tiny ImageNet, if it is not said), width and input_size of our networks."""
+    facts = content["settings"]
+    size = {key: facts[key] for key in ("width", "input_size")}
+    return {"num_classes": content["data"].get("classes", 200), **size}
+
+
+def reduced(content: dict, network: str) -> Network:
+    """A network of the table at our scale, to be counted; see `zfnb.architecture.outline`."""
+    return outline(network, **size_of(content))
+
+
+def hidden_layers(content: dict, network: str = "zfnet") -> str:
+    """One sentence: how large a part layers 6 and 7 are in the paper's network and in ours."""
+    paper, ours = shares(network), shares(network, **size_of(content))
+    return (
+        f"Layer 6 sees {ours['values']:,} numbers here instead of {paper['values']:,} and holds "
+        f"{ours['layer 6']:.0%} of the parameters instead of {paper['layer 6']:.0%} (6 and 7 "
+        f"together {ours['layers 6, 7']:.0%} instead of {paper['layers 6, 7']:.0%})."
+    )
+
+
+@functools.cache
+def shares(network: str = "zfnet", **size: float) -> dict[str, float]:
+    """Where a network's parameters lie: what a reduced scale does to the fully connected layers.
 
     Parameters
     ----------
-    source : dict or path, optional
-        As for `table3`.
-    """
-    content = content_of(source)
-    table = table3(content)
-    found = []
-    for what, name, weights, expected in CLAIMS:
-        paper = difference(table[f"paper_{name}"], weights)
-        ours = difference(table[name], weights)
-        chance = seed_spread(content, name)
-        if math.isnan(ours):
-            found.append(Conclusion(what, paper, None, None, None))
-            continue
-        spread = None
-        if chance is not None:
-            runs = table["seeds"]
-            spread = chance * math.sqrt(sum(w**2 / runs[row] for row, w in weights.items()))
-        found.append(Conclusion(what, paper, ours, spread, verdict(expected, paper, ours, spread)))
-    return found
-
-
-def difference(errors: pd.Series, weights: dict[str, int]) -> float:
-    """The weighted sum of rows' errors; NaN if one is missing."""
-    return float(sum(weight * errors[row] for row, weight in weights.items()))
-
-
-def verdict(expected: str, paper: float, ours: float, spread: float | None) -> bool | str:
-    """Whether our difference is what the paper's words lead one to expect.
-
-    "more": above zero, by more than chance. "little": no more than the paper's own difference.
-    "not less": not below zero by more than chance.
-    """
-    doubt = SURE * (spread or 0.0)
-    if expected == "little":
-        return ours <= paper + doubt
-    if expected == "not less":
-        return ours >= -doubt
-    if ours > doubt:
-        return True
-    return "within chance" if ours >= -doubt else False
-
-
-def size_note(width: float = 0.5, input_size: int = 64, classes: int = 200) -> dict[str, float]:
-    """What the reduced scale does to the fully connected layers.
+    network : str
+    **size
+        As from `size_of`; by default the paper's.
 
     Returns
     -------
     dict
-        ``paper``, ``ours``: the share of all of ZFNet's parameters that lie in layers 6 and 7;
-        ``values``: how many numbers layer 6 gets from below.
+        Shares of all parameters, 0 to 1: ``layers 3 to 5``, ``layer 6``, ``layers 6, 7``; and
+        ``values``, how many numbers layer 6 gets from below.
     """
-    found = {}
-    for name, net in (
-        ("paper", outline("zfnet")),
-        ("ours", outline("zfnet", classes, width=width, input_size=input_size)),
-    ):
-        hidden = sum(p.numel() for layer in (net.fc6, net.fc7) for p in layer.parameters())
-        found[name] = hidden / totals(net)["parameters"]
-    found["values"] = net.fc6.linear.in_features
-    return found
+    net = outline(network, **size)
+    total = totals(net)["parameters"]
+
+    def share(*layers: str) -> float:
+        return sum(p.numel() for name in layers for p in getattr(net, name).parameters()) / total
+
+    return {
+        "layers 3 to 5": share("conv3", "conv4", "conv5"),
+        "layer 6": share("fc6"),
+        "layers 6, 7": share("fc6", "fc7"),
+        "values": net.fc6.linear.in_features,
+    }

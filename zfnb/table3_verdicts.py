@@ -1,0 +1,287 @@
+"""What the paper concludes from Table 3, and whether our errors say so too (Sec. 5.1).
+
+**Chance.** A row has one or two runs, and two runs say nothing of how far a third would lie. But
+chance is about the same for all rows. So the spread is pooled: the variances within the rows that
+have several runs, weighted by their degrees of freedom (runs minus one). A row's standard error is
+this one spread over the root of its runs, and a difference counts if it exceeds what Student's t
+distribution allows by chance: about two standard errors, more while few runs have been repeated.
+As long as no row has a second run, nothing is concluded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from scipy.special import stdtrit
+
+from zfnb.claims import Claim
+from zfnb.table3 import (
+    ERRORS,
+    content_of,
+    errors,
+    hidden_layers,
+    rank_correlation,
+    repeats,
+    scale,
+    seed_spread,
+)
+
+SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
+WITHIN, IN_PART = "within chance", "in part"
+ONE_RUN = "One run each: how much is chance is not known."
+ROWS_ENOUGH = 10  # of the twelve, for a verdict on their order
+# Rank correlations. With ten or twelve rows chance alone passes the lower one about one time in
+# twenty, the upper one about one time in a hundred.
+SAME_ORDER, SOME_ORDER = 0.7, 0.5
+
+
+def counts_from(freedom: int) -> float:
+    """Standard errors that a difference must have to count: Student's t, two-sided, at `SURE`.
+
+    2.0 for a spread that is well known; 2.3 with eight repeated runs, 12.7 with one.
+    """
+    return float(stdtrit(freedom, (1 + SURE) / 2))
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """One conclusion of the paper as a number, its own and ours.
+
+    Attributes
+    ----------
+    what : str
+    paper : float
+        The difference in the paper's errors, in points.
+    ours : float or None
+        In ours; None while a row that it needs is missing.
+    spread, doubt : float or None
+        Standard error of ours, from `seed_spread`, and how far chance alone may carry it: that
+        times `counts_from`. None while no row has two seeds.
+    agrees : bool, str or None
+        From `verdict`.
+    note : str
+        What the verdict rests on, or a likely cause where ours differs.
+    unit : str
+    """
+
+    what: str
+    paper: float
+    ours: float | None = None
+    spread: float | None = None
+    doubt: float | None = None
+    agrees: bool | str | None = None
+    note: str = ""
+    unit: str = "points"
+
+    def claim(self, data: str) -> Claim:
+        """To be shown, with signs and standard error; `data` as from `scale`."""
+        if self.unit:
+            paper = f"{self.paper:+.1f} {self.unit}"
+            chance = "" if self.spread is None else f" ± {self.spread:.1f}"
+            ours = None if self.ours is None else f"{self.ours:+.1f}{chance} {self.unit}"
+        else:
+            paper = f"{self.paper:g} (its own order)"
+            ours = None if self.ours is None else f"{self.ours:.2f}"
+        facts = {"data": data, "agrees": self.agrees, "note": self.note}
+        return Claim(self.what, paper, ours, "Sec. 5.1, Table 3", **facts)
+
+
+# What, the error, {row: how often it counts}, and what the paper expects of the sum.
+CLAIMS = (
+    (
+        "Layers 3, 4, 6, 7 removed together: worse than without 3, 4",
+        "val_top1",
+        {"alexnet-no3467": 1, "alexnet-no34": -1},
+        "more",
+    ),
+    (
+        "Layers 3, 4, 6, 7 removed together: worse than without 6, 7",
+        "val_top1",
+        {"alexnet-no3467": 1, "alexnet-no67": -1},
+        "more",
+    ),
+    (
+        "Removed together they cost more than the two pairs' costs added up: depth matters",
+        "val_top1",
+        {"alexnet-no3467": 1, "alexnet": 1, "alexnet-no34": -1, "alexnet-no67": -1},
+        "more",
+    ),
+    (
+        "Removing layers 6, 7 costs only a little",
+        "val_top1",
+        {"alexnet-no67": 1, "alexnet": -1},
+        "little",
+    ),
+    (
+        "Removing layers 3, 4 costs only a little",
+        "val_top1",
+        {"alexnet-no34": 1, "alexnet": -1},
+        "little",
+    ),
+    (
+        "Wider layers 3, 4, 5 lower the validation error",
+        "val_top1",
+        {"zfnet": 1, "zfnetb": -1},
+        "more",
+    ),
+    (
+        "8192 units in layers 6, 7 lower the training error",
+        "train_top1",
+        {"zfnet": 1, "zfnet-fc8192": -1},
+        "more",
+    ),
+    (
+        "8192 units in layers 6, 7 do not lower the validation error",
+        "val_top1",
+        {"zfnet-fc8192": 1, "zfnet": -1},
+        "not less",
+    ),
+    (
+        "The same on top of wider layers 3, 4, 5: training error lower",
+        "train_top1",
+        {"zfnetb": 1, "zfnetb-fc8192": -1},
+        "more",
+    ),
+    (
+        "The same on top of wider layers 3, 4, 5: validation error not lower",
+        "val_top1",
+        {"zfnetb-fc8192": 1, "zfnetb": -1},
+        "not less",
+    ),
+)
+
+
+def conclusions(source: dict | str | Path | None = None) -> list[Conclusion]:
+    """What the paper concludes from Table 3 (Sec. 5.1), as differences in its errors and in ours.
+
+    Parameters
+    ----------
+    source : dict or path, optional
+        As for `table3`.
+    """
+    content = content_of(source)
+    table, freedom = errors(content), repeats(content)
+    found = []
+    for what, name, weights, expected in CLAIMS:
+        paper = difference(table[f"paper_{name}"], weights)
+        ours = difference(table[name], weights)
+        if math.isnan(ours):
+            found.append(Conclusion(what, paper))
+            continue
+        spread = doubt = None
+        if freedom:
+            variance = sum((w * table[f"{name}_se"][row]) ** 2 for row, w in weights.items())
+            spread = math.sqrt(variance)
+            doubt = counts_from(freedom) * spread
+        agrees = verdict(expected, paper, ours, doubt)
+        note = likely_cause(content, weights, agrees, doubt)
+        found.append(Conclusion(what, paper, ours, spread, doubt, agrees, note))
+    return found
+
+
+def difference(errors: pd.Series, weights: dict[str, int]) -> float:
+    """The weighted sum of rows' errors; NaN if one is missing."""
+    total = sum(weight * errors[row] for row, weight in weights.items())
+    return round(float(total), 6)  # equal errors give zero, in whatever order they are summed
+
+
+def verdict(expected: str, paper: float, ours: float, doubt: float | None) -> bool | str | None:
+    """Whether our difference is what the paper's words lead one to expect.
+
+    ==========  ====================  =======================  ====================
+    expected    yes                   within chance            no
+    ==========  ====================  =======================  ====================
+    "more"      above `doubt`         within `doubt` of zero   below minus `doubt`
+    "not less"  above `doubt`         within `doubt` of zero   below minus `doubt`
+    "little"    at most the paper's   above it, by at most     above it by more
+                own difference        `doubt`                  than `doubt`
+    ==========  ====================  =======================  ====================
+
+    "not less" asks as much as "more": that an error stays the same cannot be told from a small
+    fall, so a difference near zero is no yes. More chance never turns a verdict into a yes.
+
+    Parameters
+    ----------
+    expected : {"more", "not less", "little"}
+    paper, ours : float
+        Points.
+    doubt : float or None
+        How far chance alone may carry a difference. None: not known, and so is the verdict.
+    """
+    if doubt is None:
+        return None
+    if expected == "little":
+        above = ours - paper
+        return above <= 0 or (WITHIN if above <= doubt else False)
+    if ours > doubt:
+        return True
+    return WITHIN if ours >= -doubt else False
+
+
+def likely_cause(
+    content: dict, weights: Iterable[str], agrees: bool | str | None, doubt: float | None
+) -> str:
+    """The note under a conclusion that rests on these rows; "" where it agrees."""
+    if agrees is True:
+        return ""
+    if agrees is None:
+        return ONE_RUN
+    reasons = []
+    if agrees == WITHIN:
+        reasons.append(f"Chance alone may make ± {doubt:.1f} points.")
+    if "settings" in content and any("67" in row or "-fc" in row for row in weights):
+        network = "zfnet" if any(row.startswith("zfnet") for row in weights) else "alexnet"
+        reasons.append(hidden_layers(content, network))
+    elif agrees is False:
+        reasons.append("Smaller pictures and networks, shorter runs.")
+    return " ".join(reasons)
+
+
+def order(source: dict | str | Path | None = None) -> Conclusion:
+    """Whether our errors put the networks in the paper's order, and how many rows that rests on.
+
+    A verdict only once `ROWS_ENOUGH` rows are there: three are in the same order by chance alone
+    one time in six.
+    """
+    table = errors(source)
+    correlation, rows = rank_correlation(table), int(table["val_top1"].notna().sum())
+    what = "Order of the networks by validation error: rank correlation"
+    if correlation is None:
+        return Conclusion(what, 1.0, unit="")
+    several = int((table["seeds"] > 1).sum())
+    note = f"Over {rows} of the {len(table)} networks, {several} of them from several runs."
+    agrees: bool | str | None = None
+    if rows < ROWS_ENOUGH:
+        note += f" A verdict needs {ROWS_ENOUGH}."
+    else:
+        agrees = correlation > SAME_ORDER or (IN_PART if correlation > SOME_ORDER else False)
+    if agrees in (False, IN_PART):
+        note += " Most of the paper's errors lie within a few points of each other."
+    return Conclusion(what, 1.0, correlation, agrees=agrees, note=note, unit="")
+
+
+def claims(source: dict | str | Path | None = None) -> list[Claim]:
+    """`conclusions` and `order` to be shown; ``ours`` is None where nothing is measured yet."""
+    content = content_of(source)
+    data = scale(content)
+    return [one.claim(data) for one in (*conclusions(content), order(content))]
+
+
+def chance_in_words(content: dict) -> str:
+    """How much two runs of a network differ, and from where on a difference counts."""
+    freedom = repeats(content)
+    if not freedom:
+        return "No row has a second run yet: how much is chance is not known, nor any verdict."
+    train, val = (seed_spread(content, name) for name in ERRORS[:2])
+    least = counts_from(freedom) * val
+    return (
+        f"From run to run of a network the training error spreads by {train:.2f} points, the "
+        f"validation error by {val:.2f} (standard deviations from {freedom} repeated "
+        f"run{'s' if freedom > 1 else ''}). A difference counts from {counts_from(freedom):.1f} "
+        f"standard errors on: {least:.1f} points of validation error between two networks with two "
+        f"runs each, {least * math.sqrt(2):.1f} with one run each."
+    )
