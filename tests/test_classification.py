@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -156,7 +158,8 @@ def test_the_command_keeps_what_it_prints(net, tmp_path):
 def rows_of(top1: dict, pictures: int = 4) -> dict:
     """A record with given top-1 errors: {(networks, crops): error}."""
     rows = [table2.Row(networks, crops, value, 0.0) for (networks, crops), value in top1.items()]
-    scores = {networks[0]: {1: FIRST} for networks, _ in top1}
+    crops = {n for _, n in top1}
+    scores = {name: dict.fromkeys(crops, FIRST) for networks, _ in top1 for name in networks}
     data = {"name": "test", "pictures": pictures}
     return table2.record(
         scores, TARGETS, rows, data=data, classes=None, measured={"command": f"{top1}"}
@@ -184,6 +187,77 @@ def test_records_are_merged_row_by_row():
         table2.merged(before, rows_of({(("b",), 1): 21.0}, pictures=5))
 
 
+def test_an_ensemble_stands_once_whatever_the_order_of_its_members():
+    before = rows_of({(("a", "z"), 1): 10.0, (("a", "b"), 1): 20.0})
+    both = table2.merged(before, rows_of({(("z", "a"), 1): 11.0}))
+    rows = table2.kept_rows(both)
+    assert len(rows) == 2 and table2.row_of(rows, "a", "z").top1 == 11.0
+
+
+def scores_of(right: list[bool]) -> torch.Tensor:
+    """(N, 6) scores for class 0: of the wrong ones the first class is the last."""
+    wrong = torch.tensor([0.0, 0.5, 0.2, 0.1, 0.1, 0.1])
+    return torch.stack([torch.eye(6)[0] if yes else wrong for yes in right])
+
+
+def paired() -> dict:
+    """Ten pictures: both right on 4, the first alone wrong on 1, the second alone on 3."""
+    first = scores_of([True] * 4 + [False] + [True] * 3 + [False] * 2)
+    second = scores_of([True] * 5 + [False] * 5)
+    scores = {"a": {1: first}, "b": {1: second}}
+    rows = table2.table(scores, [0] * 10)
+    data = {"name": "test", "pictures": 10}
+    return table2.record(scores, [0] * 10, rows, data=data, classes=None, measured={})
+
+
+def test_disagreements_by_hand():
+    kept = json.loads(json.dumps(paired()))
+    [entry] = [e for e in kept["disagreements"] if e["rows"] == [[["a"], 1], [["b"], 1]]]
+    assert entry["top1"] == entry["top5"] == [1, 3]
+    assert len(kept["disagreements"]) == 3  # with their mean
+
+
+def test_a_gain_is_judged_picture_by_picture_where_the_file_allows():
+    kept = paired()
+    one, other, _ = rows = table2.kept_rows(kept)
+    assert [row.top1 for row in rows[:2]] == pytest.approx([30, 50])
+    gain = table2.gain(kept, one, other)
+    assert gain.points == pytest.approx(20) and gain.paired
+    differences = np.array([0] * 4 + [-1] + [1] * 3 + [0] * 2)  # wrong: second minus first
+    assert gain.error == pytest.approx(100 * differences.std() / 10**0.5)
+    back = table2.gain(kept, other, one)
+    assert (back.points, back.error) == pytest.approx((-20, gain.error))
+    alone = table2.gain({**kept, "disagreements": []}, one, other)
+    assert alone.error == pytest.approx(100 * ((0.21 + 0.25) / 10) ** 0.5) and not alone.paired
+    assert alone.words != gain.words and f"{gain.error:.2f}" in gain.words
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"), [(2.1, True), (1.9, "within chance"), (-1.9, "within chance"),
+                             (-2.1, False), (0.0, "within chance")],
+)  # fmt: skip
+def test_a_gain_agrees_above_two_standard_errors(points, expected):
+    assert table2.Gain(points, 1.0, True).agrees == expected
+    assert table2.Gain(0.0, 0.0, True).agrees == "within chance"
+
+
+def test_merging_drops_disagreements_of_rows_that_were_measured_anew():
+    before, new = paired(), rows_of({(("b",), 1): 21.0, (("c",), 1): 20.0}, pictures=10)
+    before["data"] = new["data"]
+    both = table2.merged(before, new)
+    found = [entry["rows"] for entry in both["disagreements"]]
+    assert found == [[[["a"], 1], [["a", "b"], 1]], [[["b"], 1], [["c"], 1]]]
+    del before["disagreements"]  # an earlier file
+    assert len(table2.merged(before, new)["disagreements"]) == 1
+
+
+def test_the_best_member_of_an_ensemble():
+    rows = [table2.Row(("a",), 1, 3.0, 0.0), table2.Row(("b",), 1, 2.0, 0.0)]
+    rows.append(table2.Row(("b",), 10, 1.0, 0.0))
+    assert table2.best_member(rows, table2.Row(("a", "b"), 1, 1.0, 0.0)) == rows[1]
+    assert table2.best_member(rows, table2.Row(("a", "b"), 10, 1.0, 0.0)) is None
+
+
 def test_a_class_without_pictures_is_kept_as_nothing():
     kept = rows_of({(("a",), 1): 75.0})
     assert kept["details"]["a"]["class_errors"][3] is None
@@ -198,6 +272,26 @@ def test_the_command_adds_to_what_is_there(net, tmp_path):
         done = CliRunner().invoke(app, [*words, "--crops", crops, *add])
         assert done.exit_code == 0, done.output
     assert [row.crops for row in table2.kept_rows(table2.kept(results))] == [1, 10]
+
+
+def test_the_command_refuses_before_it_measures(net, tmp_path, monkeypatch):
+    weights, results = tmp_path / "net.safetensors", tmp_path / "table2.json"
+    save_weights(net, weights)
+    words = ["evaluate", f"zfnet:{weights}", "--data", "stamps", "--split", "test"]
+    words += ["--crops", "1", "--results", str(results)]
+    assert CliRunner().invoke(app, [*words, "--limit", "8"]).exit_code == 0
+    content = results.read_text()
+    monkeypatch.setattr(table2, "measure", None)
+    for more, match in (
+        (["--limit", "8"], "add to it with --add"),
+        (["--limit", "9", "--add"], "errors on other pictures"),
+    ):
+        error = CliRunner().invoke(app, [*words, *more]).exception
+        assert isinstance(error, BadInput) and match in str(error)
+    assert results.read_text() == content
+    results.write_text("{")
+    error = CliRunner().invoke(app, [*words, "--limit", "8", "--add"]).exception
+    assert isinstance(error, BadInput) and "damaged" in str(error)
 
 
 def test_refusals_of_the_command(net, tmp_path):

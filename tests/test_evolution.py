@@ -514,6 +514,45 @@ def test_settled_at_its_edges():
         settling.settled_at((1, 2, 3), likeness(0.5, 1))
 
 
+@pytest.mark.parametrize(
+    ("settled", "expected"),
+    [
+        ((2, 4, 12, 14, 20), True),
+        ((9, 19, 19, 19, 20), "in part"),  # a low layer is as late as the others
+        ((2, 4, 5, 14, 20), "in part"),  # an upper one is early
+        ((2, 4, 5, 6, 7), False),
+        ((15, 4, 5, 6, 7), False),
+        ((2, 4, 12, 14, np.nan), None),
+    ],
+)
+def test_late_upper_layers_are_news_only_if_low_ones_are_not(settled, expected):
+    named = dict(zip(("conv1", "conv2", "conv3", "conv4", "conv5"), settled, strict=True))
+    assert settling.upper_late(named, last=20) is expected or (
+        settling.upper_late(named, last=20) == expected == "in part"
+    )
+
+
+def test_upper_layers_need_an_upper_one():
+    for low in (0, 2):
+        with pytest.raises(BadInput, match="low ones"):
+            settling.upper_late({"conv1": 1.0, "conv2": 9.0}, 10, low=low)
+
+
+def test_an_epoch_of_the_paper_in_epochs_of_a_run(tmp_path):
+    facts = {
+        "data": {"training_pictures": 12_811},
+        "settings": {"recipe": {"batch": 128}},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert settling.paper_epoch(tmp_path) == pytest.approx(100, rel=0.02)
+    facts["settings"]["recipe"]["batch"] = 1000  # fewer steps an epoch
+    (tmp_path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert settling.paper_epoch(tmp_path) == pytest.approx(10_009 / 12)
+    assert settling.paper_epoch(tmp_path / "none") is None
+    assert settling.paper_epoch(network="no such network") is None
+    assert settling.paper_epoch() > 1  # the run that travels with the package
+
+
 def test_one_snapshot_only(pictures):
     nets = {3: small(0)}
     found = ev.answers(nets, pictures, ["conv2"])

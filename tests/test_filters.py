@@ -440,6 +440,34 @@ def test_projections_finer_than_the_maps():
     assert np.isnan(aliasing.projected_finer(torch.zeros(1, 3, 9, 9), 2))[0]
 
 
+def test_fine_detail_of_each_map():
+    coarse, fine = grating(48, 0.05, 0), grating(48, 0.05, 0.3)
+    nothing = torch.zeros(1, 1, 48, 48)
+    maps = [torch.cat((coarse, fine, nothing)), torch.cat((fine, fine)), nothing]
+    shares = aliasing.finer_by_map(maps, 2)
+    assert shares[:2] == pytest.approx([0.5, 1], abs=0.05) and np.isnan(shares[2])
+
+
+def test_the_same_pictures_are_no_cleaner_under_one_limit():
+    """What a limit of each network's own stride would say of pictures without any network."""
+    noise = torch.randn(40, 1, 3, 48, 48, generator=torch.Generator().manual_seed(1)).double()
+    natural = torch.nn.functional.avg_pool3d(noise, (1, 3, 3), 1, (0, 1, 1))
+    own = [aliasing.projected_finer(natural[:, 0], stride).mean() for stride in (2, 4)]
+    assert own[0] < own[1]
+    halves = [aliasing.finer_by_map(list(half), 2) for half in (natural[:20], natural[20:])]
+    assert aliasing.clearly_less(*halves) == "within chance"
+
+
+def test_clearly_less_by_hand():
+    some, others = np.array([0.1, 0.3, np.nan]), np.array([0.6, 0.8])  # standard errors 0.1 each
+    assert aliasing.clearly_less(some, others) is True
+    assert aliasing.clearly_less(others, some) is False
+    assert aliasing.clearly_less(some, others, doubt=3.6) == "within chance"
+    assert aliasing.clearly_less(some, some) == "within chance"
+    with pytest.raises(BadInput, match="Two numbers"):
+        aliasing.clearly_less(some[:1], others)
+
+
 @pytest.mark.parametrize("stride", [2, 4])
 def test_a_grid_stands_out_at_its_own_stride(stride):
     smooth = torch.randn(20, 3, 48, 48, generator=torch.Generator().manual_seed(3)).double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 import zfnb
 from zfnb import plots_classification as draw
-from zfnb.classification import Row
+from zfnb.classification import SHORT, Row
 from zfnb.data import stamp
 from zfnb.errors import BadInput
 from zfnb.evaluate import ten_crops
@@ -43,6 +45,38 @@ def test_bars_are_as_long_as_the_errors():
     assert "a + b, 10 crops" in texts(figure) and "a, 1 crop |" in texts(figure)
     assert "30.0" in texts(figure)  # and no number where there is none
     assert len([t for t in theirs.texts if t.get_text()]) == 1
+
+
+LONGEST = tuple(SHORT)  # all networks that travel with the package
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [Row(LONGEST[:1], 1, 53.0, 27.0), Row(LONGEST, 10, 48.0, 23.0)],
+        [Row(tuple(f"zfnet:/a/long/place/of/weights/number-{n}" for n in range(4)), 1, 53.0, 27.0)],
+    ],
+)
+def test_long_names_leave_the_bars_half_of_the_figure(rows):
+    figure = draw.error_bars({"ours": draw.named(rows), "theirs": [("x", 30.0, 9.0)]}, "errors")
+    figure.canvas.draw()
+    for axis in figure.axes:
+        assert axis.get_position().width > 0.5
+    renderer = figure.canvas.get_renderer()
+    boxes = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
+    assert all(box.x0 >= 0 for box in boxes)
+    for above, below in pairwise(boxes):
+        assert above.y0 > below.y1
+
+
+def test_names_are_short_and_in_one_order():
+    row = Row((LONGEST[2], "other:weights", LONGEST[0]), 1, 40.0, 20.0)
+    others = [Row((LONGEST[1],), 10, 41.0, 21.0), Row((LONGEST[0],), 1, 42.0, 22.0)]
+    assert draw.named([row, *others]) == [
+        ("ZFNet, 1 crop", 42.0, 22.0),
+        ("AlexNet, 10 crops", 41.0, 21.0),
+        ("ZFNet + ImageNet trunk + other:weights, 1 crop", 40.0, 20.0),
+    ]
 
 
 def test_an_empty_group_is_refused():

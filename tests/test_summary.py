@@ -17,7 +17,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from zfnb import plots_summary as draw
-from zfnb import report, summary, summary_tables, table3, transfer_tables
+from zfnb import report, summary, summary_tables, table3, table3_verdicts, transfer_tables
 from zfnb.claims import MIME, Claim
 from zfnb.errors import BadInput
 from zfnb.face_marks import PAPERS
@@ -330,7 +330,7 @@ def test_table_3_has_the_conclusions_of_its_notebook(tmp_path):
     put(tmp_path / "table3.json", content)
     claims = row(summary.gather(results=tmp_path), "Table 3").measured
     *ours, order = claims
-    theirs = table3.conclusions(content)
+    theirs = table3_verdicts.conclusions(content)
     assert [c.what for c in ours] == [one.what for one in theirs]
     assert [c.agrees for c in ours] == [one.agrees for one in theirs]
     assert {c.agrees for c in ours} >= {True, False, None}
@@ -339,7 +339,7 @@ def test_table_3_has_the_conclusions_of_its_notebook(tmp_path):
         assert mine.ours == (None if one.ours is None else pytest.approx(one.ours, abs=1e-3))
     full = table3.table3(content)
     assert order.ours == pytest.approx(table3.rank_correlation(full), abs=1e-3)
-    light = summary_tables.table3_errors(content)
+    light = table3.errors(content)
     for name in light:
         assert np.allclose(light[name], full.loc[light.index, name], equal_nan=True), name
 
@@ -351,7 +351,8 @@ def table2(**top1) -> dict:
         {"networks": [names[n] for n in name.split("_")], "crops": 1, "top1": e, "top5": e / 2}
         for name, e in top1.items()
     ]
-    content = {"data": {"name": "tiny-imagenet"}, "rows": rows, "measured": [FACTS]}
+    data = {"name": "tiny-imagenet", "pictures": 10_000}
+    content = {"data": data, "rows": rows, "measured": [FACTS]}
     return {**content, "classes": [], "details": {}}
 
 
@@ -365,7 +366,12 @@ def test_table_2_compares_differences_only(tmp_path):
     put(tmp_path / "table2.json", both)
     gains = row(summary.gather(results=tmp_path), "Table 2").measured
     assert [c.ours for c in gains] == [-1, -0.5, 2]  # networks trained alike, where there are
-    assert [c.agrees for c in gains] == [False, False, True] and gains[0].note
+    chance = "within chance"  # below two standard errors of 0.7 points
+    assert [c.agrees for c in gains] == [chance, chance, True]
+    assert "cause" not in gains[0].note and "Standard error 0.71 points" in gains[0].note
+    put(tmp_path / "table2.json", table2(zfnet=53, alexnet=51, zfnet_alexnet=50.9))
+    gains = row(summary.gather(results=tmp_path), "Table 2").measured
+    assert [c.agrees for c in gains] == [False, chance, chance] and "cause" in gains[0].note
 
 
 def test_table_1_is_a_part_over_random_masks(tmp_path):

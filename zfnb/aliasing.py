@@ -12,6 +12,7 @@ Shapes: M filters of C channels and h x w taps, S x S frequencies, N pictures of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -298,6 +299,48 @@ def projected_finer(projections: Tensor, stride: int) -> np.ndarray:
     """
     power = _projected_power(projections)
     return ((power * (1 - carried(stride))).sum((1, 2)) / power.sum((1, 2))).numpy()
+
+
+def finer_by_map(projections: Sequence[Tensor], stride: int) -> np.ndarray:
+    """Mean of `projected_finer` over the projections of each feature map.
+
+    The projections of one map are alike; the maps are what a mean over a layer is a sample of.
+
+    Parameters
+    ----------
+    projections : Tensors (k, 3, S, S), one a feature map
+    stride : int
+
+    Returns
+    -------
+    array (maps,) in [0, 1]
+        NaN for a map all of whose projections are empty.
+    """
+    found = [projected_finer(one, stride) for one in projections]
+    return np.array([one[~np.isnan(one)].mean() if np.isfinite(one).any() else np.nan
+                     for one in found])  # fmt: skip
+
+
+def clearly_less(some: np.ndarray, others: np.ndarray, doubt: float = 2.0) -> bool | str:
+    """Whether the mean of `some` is below that of `others` by more than chance.
+
+    Parameters
+    ----------
+    some, others : arrays (n,) and (m,)
+        Independent samples of at least two numbers each; NaN is left out.
+    doubt : float
+        Standard errors of the difference that chance is granted.
+
+    Returns
+    -------
+    bool or "within chance"
+    """
+    a, b = (np.asarray(one)[np.isfinite(one)] for one in (some, others))
+    if min(len(a), len(b)) < 2:
+        raise BadInput("Two numbers on each side are needed to tell a difference from chance.")
+    below = b.mean() - a.mean()
+    error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+    return "within chance" if abs(below) <= doubt * error else bool(below > 0)
 
 
 @dataclass(frozen=True)

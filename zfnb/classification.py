@@ -1,9 +1,9 @@
 """Table 2: errors of networks and ensembles on a dataset, and where they go wrong (Sec. 5.1).
 
 `zfnb.evaluate` says what a network makes of pictures and counts errors. Here are the rows of a
-table like the paper's: each network alone, with 1 and 10 crops, and the means of several; and what
-a table hides: which classes are taken for which, and the pictures that a network is surest and
-wrong about.
+table like the paper's: each network alone, with 1 and 10 crops, and the means of several; whether
+two rows differ by more than chance; and what a table hides: which classes are taken for which, and
+the pictures that a network is surest and wrong about.
 
 Shapes: N pictures, K classes.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +32,20 @@ from zfnb.runs import read_results
 
 Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
 CONFUSED = 40  # pairs of classes that are kept
+SURE = 2.0  # standard errors from which on a difference counts as more than chance
+CHANCE = "within chance"
+# What the embedded networks are called in figures, in the order in which they are named.
+SHORT = {
+    "zfnet:tiny-imagenet": "ZFNet",
+    "alexnet:tiny-imagenet": "AlexNet",
+    "torchvision-alexnet:imagenet-trunk+tiny-imagenet": "ImageNet trunk",
+}
+
+
+def in_order(networks: Iterable[str]) -> list[str]:
+    """Networks as `SHORT` has them; others behind, by name."""
+    order = list(SHORT)
+    return sorted(networks, key=lambda n: (order.index(n) if n in order else len(order), n))
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,45 @@ class Row:
     @property
     def name(self) -> str:
         return " + ".join(self.networks)
+
+    @property
+    def short(self) -> str:
+        """`name` as figures have it: "ZFNet + AlexNet"."""
+        return " + ".join(SHORT.get(name, name) for name in in_order(self.networks))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much one row's error is lower than another's, and how much of that chance can do.
+
+    Attributes
+    ----------
+    points : float
+        Percent of the pictures; negative where the error is higher.
+    error : float
+        Standard error of `points`.
+    paired : bool
+        Whether the two were compared picture by picture.
+    """
+
+    points: float
+    error: float
+    paired: bool
+
+    @property
+    def agrees(self) -> bool | str:
+        """Whether the error is lower: True or False by more than `SURE` standard errors."""
+        return CHANCE if abs(self.points) <= SURE * self.error else self.points > 0
+
+    @property
+    def words(self) -> str:
+        """How sure the number is, in a sentence."""
+        how = (
+            "both asked about the same pictures"
+            if self.paired
+            else "as if each had been asked about other pictures"
+        )
+        return f"Standard error {self.error:.2f} points, {how}."
 
 
 def published() -> list[dict]:
@@ -140,6 +194,82 @@ def table(scores: Scores, targets: Sequence[int] | Tensor) -> list[Row]:
             errors = top_k_errors(ensemble(members), targets, (1, 5))
             rows.append(Row(group, crops, errors[1], errors[5]))
     return rows
+
+
+def disagreements(
+    scores: Scores, targets: Sequence[int] | Tensor, rows: Sequence[Row]
+) -> list[dict]:
+    """On how many pictures one row of a table is wrong and another is right, for each two rows.
+
+    With these counts a difference of two errors can be judged picture by picture; see `gain`.
+
+    Returns
+    -------
+    list of dict
+        rows: [[networks, crops], [networks, crops]]; top1, top5: [pictures on which the first
+        alone is wrong, the second alone].
+    """
+    targets = torch.as_tensor(np.asarray(targets), dtype=torch.long)
+    right = [
+        in_top(ensemble([scores[name][row.crops] for name in row.networks]), targets, (1, 5))
+        for row in rows
+    ]
+    found = []
+    for one, other in combinations(range(len(rows)), 2):
+        alone = [(~right[a] & right[b]).sum(0).tolist() for a, b in ((one, other), (other, one))]
+        found.append(
+            {
+                "rows": [[list(rows[n].networks), rows[n].crops] for n in (one, other)],
+                **{top: [wrong[n] for wrong in alone] for n, top in enumerate(("top1", "top5"))},
+            }
+        )
+    return found
+
+
+def gain(content: dict, row: Row, other: Row, top: str = "top1") -> Gain:
+    """How much lower the error of `row` is than that of `other`, and how sure that is.
+
+    Two errors p and q on n pictures differ by chance, too: other pictures of the same kind would
+    have given other errors. Where the file holds on how many pictures one of the two alone is
+    wrong, b and c, the difference (c - b) / n has the variance (b + c - (b - c)^2 / n) / n^2. Else
+    both count as measured on pictures of their own: the variance is (p (1 - p) + q (1 - q)) / n.
+    That errs on the careful side, since the same pictures are hard for both.
+
+    The chance of the training is not in it: another random start gives another error.
+
+    Parameters
+    ----------
+    content : dict
+        From `kept`.
+    row, other : Row
+        Of `kept_rows`.
+    top : {"top1", "top5"}
+    """
+    pictures = content["data"]["pictures"]
+    one, two = getattr(row, top), getattr(other, top)
+    counts = _counts(content, row, other, top)
+    if counts is None:
+        shares = (one / 100, two / 100)
+        variance = sum(share * (1 - share) for share in shares) / pictures
+    else:
+        b, c = counts
+        variance = (b + c - (b - c) ** 2 / pictures) / pictures**2
+    return Gain(two - one, 100 * math.sqrt(variance), counts is not None)
+
+
+def _counts(content: dict, row: Row, other: Row, top: str) -> list[int] | None:
+    """Pictures on which `row` alone is wrong, and `other` alone; None where that was not kept."""
+    wanted = [_key(row.networks, row.crops), _key(other.networks, other.crops)]
+    for entry in content.get("disagreements", ()):
+        keys = [_key(*key) for key in entry["rows"]]
+        if keys in (wanted, wanted[::-1]):
+            return entry[top] if keys == wanted else entry[top][::-1]
+    return None
+
+
+def _key(networks: Sequence[str], crops: int) -> tuple:
+    """What a row is known by: its networks in any order, and the crops."""
+    return tuple(sorted(networks)), crops
 
 
 def class_errors(scores: Tensor, targets: Sequence[int] | Tensor) -> np.ndarray:
@@ -259,12 +389,22 @@ def record(
             }
             for row in rows
         ],
+        "disagreements": disagreements(scores, targets, rows),
         "details": details,
     }
 
 
+def check_same_pictures(before: dict, new: dict) -> None:
+    """BadInput if two records, or what is known of them, are not of the same pictures."""
+    new = json.loads(json.dumps({key: new[key] for key in ("data", "classes")}))
+    if any(before[key] != value for key, value in new.items()):
+        raise BadInput("The file holds errors on other pictures; choose another --results.")
+
+
 def merged(before: dict, new: dict) -> dict:
     """Two records of the same pictures as one; where both have a row, the new one counts.
+
+    An ensemble is one row whatever the order of its members.
 
     Raises
     ------
@@ -272,10 +412,14 @@ def merged(before: dict, new: dict) -> dict:
         If they are of other pictures or classes.
     """
     new = json.loads(json.dumps(new))  # tuples become lists, as in the file
-    if before["data"] != new["data"] or before["classes"] != new["classes"]:
-        raise BadInput("The file holds errors on other pictures; choose another --results.")
-    replaced = [(row["networks"], row["crops"]) for row in new["rows"]]
-    rows = [row for row in before["rows"] if (row["networks"], row["crops"]) not in replaced]
+    check_same_pictures(before, new)
+    replaced = {_key(row["networks"], row["crops"]) for row in new["rows"]}
+    rows = [row for row in before["rows"] if _key(row["networks"], row["crops"]) not in replaced]
+    compared = [  # a row that was measured anew may be of other weights
+        entry
+        for entry in before.get("disagreements", [])
+        if replaced.isdisjoint(_key(*key) for key in entry["rows"])
+    ]
     later = len(before["measured"])
 
     def fewest(kept: dict, name: str) -> float:
@@ -293,6 +437,7 @@ def merged(before: dict, new: dict) -> dict:
         **before,
         "measured": before["measured"] + new["measured"],
         "rows": rows,
+        "disagreements": compared + new.get("disagreements", []),
         "details": {**before["details"], **details},
     }
 
@@ -303,10 +448,11 @@ def kept(path: Path | None = None) -> dict:
     Returns
     -------
     dict
-        data (which pictures), classes ([synset, name], in order), measured (command, date, code,
-        machine and seconds of each measurement), rows (networks, crops, top1 and top5 in percent,
-        and which of the measurements), and for each network ``details``: class_errors (percent,
-        None without pictures) and confused ([class, taken for, how often]).
+        data (which pictures, and how many), classes ([synset, name], in order), measured (command,
+        date, code, machine and seconds of each measurement), rows (networks, crops, top1 and top5
+        in percent, and which of the measurements), disagreements (from `disagreements`, of rows
+        that were measured together; a file may have none), and for each network ``details``:
+        class_errors (percent, None without pictures) and confused ([class, taken for, how often]).
 
     Raises
     ------
@@ -323,7 +469,8 @@ def kept(path: Path | None = None) -> dict:
 
 def whole_record(content: dict) -> dict:
     """The content, if all is there that `record` writes; else KeyError."""
-    _ = [content[key] for key in ("data", "classes", "measured", "rows", "details")]
+    _ = [content[key] for key in ("classes", "measured", "rows", "details")]
+    _ = content["data"]["pictures"]
     return content
 
 
@@ -336,9 +483,18 @@ def kept_rows(content: dict, whole: str | None = None) -> list[Row]:
     return [row for row in rows if whole is None or row.networks == (whole,)]
 
 
+def best_member(rows: Sequence[Row], ensemble: Row) -> Row | None:
+    """The member of an ensemble with the lowest top-1 error alone, with as many crops.
+
+    None where a member was not measured alone.
+    """
+    alone = [row_of(rows, name, crops=ensemble.crops) for name in ensemble.networks]
+    return None if None in alone else min(alone, key=lambda row: row.top1)
+
+
 def row_of(rows: Sequence[Row], *networks: str, crops: int = 1) -> Row | None:
     """The row of these networks, in any order; None where there is none."""
     for row in rows:
-        if sorted(row.networks) == sorted(networks) and row.crops == crops:
+        if _key(row.networks, row.crops) == _key(networks, crops):
             return row
     return None

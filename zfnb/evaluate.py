@@ -24,6 +24,9 @@ def ten_crops(picture, preprocessing: Preprocessing) -> Tensor:
     """The paper's ten inputs of a picture (Sec. 3.1): "10 different sub-crops of size 224x224
     (corners + center with(out) horizontal flips)" of the centre 256 x 256.
 
+    The paper trains on them. To average what a network says of the ten is what Krizhevsky et al.
+    (2012) do to test one.
+
     Parameters
     ----------
     picture : anything that `zfnb.data.pictures.open_picture` takes
@@ -147,7 +150,10 @@ def top_k_errors(
 
 
 def ensemble(members: Sequence[Tensor]) -> Tensor:
-    """The paper's ensembles (Table 2): the mean of several networks' probabilities, (N, K)."""
+    """Several networks as one (Table 2): the mean of their probabilities, (N, K).
+
+    The paper does not say how it averages; this is what Krizhevsky et al. (2012) do.
+    """
     if not members or any(member.shape != members[0].shape for member in members):
         raise BadInput("An ensemble needs at least one network, and all with the same classes.")
     return torch.stack(list(members)).mean(0)

@@ -55,6 +55,19 @@ def evaluate(
     if limit is not None and limit < len(items):
         items = np.sort(np.random.default_rng(0).choice(items, limit, replace=False))
     targets = np.asarray(dataset.targets)[items]
+    what = {
+        "data": {"name": data, "split": split, "pictures": len(items)},
+        "classes": next(iter(nets.values())).classes,
+    }
+    before = None
+    if results is not None and results.exists():  # before minutes of work, and not after
+        if not add:
+            raise BadInput(
+                f"{results.name} is there already; add to it with --add, or choose another "
+                "--results."
+            )
+        before = table2.kept(results)
+        table2.check_same_pictures(before, what)
     began = time.perf_counter()
     scores = table2.measure(
         nets,
@@ -81,15 +94,14 @@ def evaluate(
         scores,
         targets,
         rows,
-        data={"name": data, "split": split, "pictures": len(items)},
-        classes=next(iter(nets.values())).classes,
+        **what,
         measured={
             **measurement(" ".join(words), chosen),
             "seconds": round(seconds, 1),
         },
     )
-    if add and results.exists():
-        content = table2.merged(table2.kept(results), content)
+    if before is not None:
+        content = table2.merged(before, content)
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, content)
     typer.echo(f"{results}")

@@ -11,18 +11,19 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from zfnb.classification import Row
+from zfnb.classification import Row, in_order
 from zfnb.errors import BadInput
 from zfnb.models import Network
 from zfnb.plots import head, input_picture
 
 TOP1, TOP5 = "#4c72b0", "#a9bde0"
+LABEL = 34  # letters of a row's name in a line: the bars keep more than half of the figure
 
 
 def error_bars(
     groups: dict[str, Sequence[tuple[str, float | None, float | None]]], title: str
 ) -> Figure:
-    """Top-1 and top-5 errors as bars, one panel a group.
+    """Top-1 and top-5 errors as bars, one panel a group; long names are broken into lines.
 
     Parameters
     ----------
@@ -31,15 +32,18 @@ def error_bars(
     if not groups or not all(groups.values()):
         raise BadInput("There is no error to draw; give at least one row in each group.")
     rows = [len(group) for group in groups.values()]
+    labels = [[textwrap.fill(str(row[0]), LABEL) for row in group] for group in groups.values()]
+    lines = max(label.count("\n") for one in labels for label in one) + 1
+    high = max(0.42, 0.17 * lines + 0.06)  # inches a row
     figure, axes = plt.subplots(
         len(groups),
         1,
-        figsize=(8.4, 0.42 * sum(rows) + 0.8 * len(rows) + 0.5),
+        figsize=(8.4, high * sum(rows) + 0.8 * len(rows) + 0.5),
         layout="constrained",
         squeeze=False,
         gridspec_kw={"height_ratios": [count + 0.8 for count in rows]},
     )
-    for axis, (name, group) in zip(axes[:, 0], groups.items(), strict=True):
+    for axis, (name, group), names in zip(axes[:, 0], groups.items(), labels, strict=True):
         place = np.arange(len(group))
         for column, shift, colour, label in ((1, -0.2, TOP1, "top-1"), (2, 0.2, TOP5, "top-5")):
             values = [row[column] for row in group]
@@ -50,9 +54,9 @@ def error_bars(
                     axis.annotate(
                         f"{value:.1f}", (value, y), (4, 0), textcoords="offset points", va="center"
                     )
-        axis.set(yticks=place, yticklabels=[row[0] for row in group], xlim=(0, 100))
+        axis.set(yticks=place, yticklabels=names, xlim=(0, 100))
         axis.set_title(name, fontsize=10, loc="left")
-        axis.invert_yaxis()
+        axis.set_ylim(len(group) - 0.4, -0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(frameon=False, loc="lower right")
     axes[-1, 0].set_xlabel("error in percent")
@@ -184,7 +188,16 @@ def predictions(
 
 
 def named(rows: Sequence[Row]) -> list[tuple[str, float, float]]:
-    """Rows of a measured table for `error_bars`."""
+    """Rows of a measured table for `error_bars`, by their short names.
+
+    Networks alone first, in the order of `zfnb.classification.SHORT`.
+    """
+    rank = {name: n for n, name in enumerate(in_order({n for row in rows for n in row.networks}))}
+
+    def place(row: Row) -> tuple:
+        return len(row.networks), sorted(rank[name] for name in row.networks), row.crops
+
     return [
-        (f"{row.name}, {row.crops} crop{'s'[: row.crops - 1]}", row.top1, row.top5) for row in rows
+        (f"{row.short}, {row.crops} crop{'s'[: row.crops - 1]}", row.top1, row.top5)
+        for row in sorted(rows, key=place)
     ]

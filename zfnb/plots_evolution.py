@@ -248,7 +248,7 @@ def changed_winners(
     ----------
     epochs : ints (E,)
     values : dict {layer: array (E - 1, C)}
-        1, 0 or NaN, from `zfnb.evolution.changes`.
+        1, 0 or NaN, from `zfnb.settling.changes`.
     """
     if len(epochs) < 2:
         raise BadInput("A change needs two snapshots; give at least two.")

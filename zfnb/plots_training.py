@@ -27,7 +27,7 @@ def training_curves(
     Parameters
     ----------
     runs : {name: lines}
-        Lines of "epoch" from `zfnb.training.read_log`. Held-out errors are drawn where there are.
+        Lines of "epoch" from `zfnb.runs.read_log`. Held-out errors are drawn where there are.
     title : str
     epochs : int, optional
         Where the axis ends, while a run is not finished.
@@ -67,7 +67,7 @@ def filter_norms(lines: Sequence[dict], title: str, radius: float | None = None)
     Parameters
     ----------
     lines : dicts
-        Lines of "epoch" from `zfnb.training.read_log`.
+        Lines of "epoch" from `zfnb.runs.read_log`.
     title : str
     radius : float, optional
         Of feature scale clipping, drawn as a dashed line.

@@ -1,15 +1,17 @@
 """When does a layer settle? Numbers for Fig. 4 (Sec. 4).
 
 How like its end a layer is at each snapshot of a training run: by the order in which its maps rank
-all pictures, by their projections, by their filters; and how often another picture takes the first
-place of a map.
+all pictures, by their projections, by their filters; how often another picture takes the first
+place of a map; and how long a run is beside the paper's.
 
 Shapes: E snapshots, N pictures, C feature maps of a layer, M chosen ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,9 +23,13 @@ from zfnb.activations import inputs
 from zfnb.deconvnet import Deconvnet
 from zfnb.errors import BadInput
 from zfnb.evolution import AT_ONCE, Answers, Evolution, checked
+from zfnb.paths import embedded
+from zfnb.runs import read_json
 from zfnb.snapshots import Nets, check_alike
 
 SETTLED = 0.9  # a likeness with the end above which we call a layer settled
+LATE = 0.6  # of the training; the paper's upper layers settle after 40 of 64 epochs shown
+PAPER_STEPS = 1_281_167 // 128  # an epoch: ImageNet 2012's training pictures, in batches (Sec. 3.1)
 
 
 def ranking_likeness(found: Answers) -> dict[str, np.ndarray]:
@@ -203,6 +209,59 @@ def settled_words(epochs: Sequence[int], epoch: float) -> str:
     if epoch >= epochs[-1]:
         return "only at the end"
     return f"by epoch {epochs[0]}" if epoch <= epochs[0] else f"epoch {epoch:.1f}"
+
+
+def upper_late(settled: Mapping[str, float], last: int, low: int = 2) -> bool | str | None:
+    """Whether the upper layers settle late in the training, and the low ones do not.
+
+    Late is after `LATE` of the epochs. Where all layers settle late, it is nothing about the upper
+    ones.
+
+    Parameters
+    ----------
+    settled : {layer: epoch}
+        From `settled_at`, lowest layer first.
+    last : int
+        The last epoch.
+    low : int
+        How many layers are low ones.
+
+    Returns
+    -------
+    bool, str or None
+        True if all upper layers settle late and no low one does, False if no upper layer does,
+        else "in part". None where a layer has no epoch.
+    """
+    late = [epoch >= LATE * last for epoch in settled.values()]
+    if not 0 < low < len(late):
+        raise BadInput(f"{len(late)} layers have no {low} low ones below an upper one.")
+    if any(np.isnan(epoch) for epoch in settled.values()):
+        return None
+    if not any(late[low:]):
+        return False
+    return True if all(late[low:]) and not any(late[:low]) else "in part"
+
+
+def paper_epoch(run: str | os.PathLike | None = None, network: str = "zfnet") -> float | None:
+    """How many epochs of a run have as many steps as one of the paper's on ImageNet.
+
+    Parameters
+    ----------
+    run : path, optional
+        Folder of a run; its ``run.json`` is read. Without it, what is kept of the embedded run.
+
+    Returns
+    -------
+    float or None
+        None where nothing is kept.
+    """
+    kept = embedded("data", "results", "training", f"{network}.json")
+    file = Path(run).expanduser() / "run.json" if run else kept
+    if not file.is_file():
+        return None
+    facts = read_json(file)
+    pictures, batch = facts["data"]["training_pictures"], facts["settings"]["recipe"]["batch"]
+    return PAPER_STEPS / max(1, pictures // batch)
 
 
 def epochs_apart(epochs: Sequence[int], values: np.ndarray) -> float:

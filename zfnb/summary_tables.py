@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 
-from zfnb import classification, table1, table3, transfer_curves, transfer_tables
+from zfnb import (
+    classification,
+    table1,
+    table3,
+    table3_verdicts,
+    transfer_curves,
+    transfer_tables,
+)
 from zfnb.claims import Claim, claim
 from zfnb.face_marks import PAPERS
-from zfnb.paths import embedded
 from zfnb.transfer_verdicts import (
     CLOSE,
     IN_PART,
@@ -99,7 +105,10 @@ def table1_claims(path: Path) -> list[Claim]:
 
 
 def table2_claims(path: Path) -> list[Claim]:
-    """What the paper's changes and several networks gain (Sec. 5.1, Table 2)."""
+    """What the paper's changes and several networks gain (Sec. 5.1, Table 2).
+
+    A gain agrees if it is more than chance, by the rule of `zfnb.classification.gain`.
+    """
     content = classification.kept(path) if path.exists() else {"rows": []}
     rows = classification.kept_rows(content)
     paper = {row["model"]: row for row in classification.published()}
@@ -111,77 +120,49 @@ def table2_claims(path: Path) -> list[Claim]:
     several = [row for row in rows if len(row.networks) > 1 and row.crops == 1]
     several.sort(key=lambda row: not all(name.endswith(":tiny-imagenet") for name in row.networks))
 
-    def claim(what, theirs, ours, note=""):
+    def claim(what, theirs, gain, cause="", note=""):
+        doubt = "" if gain is None else gain.words
+        likely = cause if gain is not None and gain.agrees is False else ""
         return Claim(
             what,
             number(theirs),
-            number(ours),
+            None if gain is None else number(gain.points),
             "Sec. 5.1, Table 2",
             unit="points",
             data="Tiny ImageNet, validation, 1 crop",
-            agrees=None if ours is None else ours > 0,
-            note=note,
+            agrees=None if gain is None else gain.agrees,
+            note=" ".join(filter(None, (likely, note, doubt))),
         )
 
     both = zfnet is not None and alexnet is not None
-    found = []
-    for top in ("top1", "top5"):
-        gain = getattr(alexnet, top) - getattr(zfnet, top) if both else None
-        found.append(
-            claim(
-                f"ZFNet instead of AlexNet: {top[:3]}-{top[3]} error lower by",
-                alike[f"val_{top}"] - alone[f"val_{top}"],
-                gain,
-                "Small pictures hold few fine details to gain from." if both and gain <= 0 else "",
-            )
+    found = [
+        claim(
+            f"ZFNet instead of AlexNet: {top[:3]}-{top[3]} error lower by",
+            alike[f"val_{top}"] - alone[f"val_{top}"],
+            classification.gain(content, zfnet, alexnet, top) if both else None,
+            "Likely cause: small pictures hold few fine details to gain from.",
         )
+        for top in ("top1", "top5")
+    ]
     gain, note = None, ""
     if several:
-        members = [classification.row_of(rows, name) for name in several[0].networks]
-        best = min((row.top1 for row in members if row), default=None)
-        gain = None if best is None else best - several[0].top1
-        note = f"The paper's is five networks of one kind; ours {several[0].name}."
+        best = classification.best_member(rows, several[0])
+        if best is not None:
+            gain = classification.gain(content, several[0], best)
+        note = f"The paper's is five networks of one kind; ours {several[0].short}."
     theirs = alone["val_top1"] - five["val_top1"]
-    found.append(
-        claim("Several networks instead of their best: top-1 error lower by", theirs, gain, note)
-    )
-    return found
+    what = "Several networks instead of their best: top-1 error lower by"
+    return [*found, claim(what, theirs, gain, note=note)]
 
 
 def table3_claims(path: Path) -> list[Claim]:
     """The conclusions of Sec. 5.1 as differences between rows (Table 3)."""
     content = table3.kept(path)
-    table = table3_errors(content)
-    facts = {"section": "Sec. 5.1, Table 3", "data": "Tiny ImageNet, half width, 64 pixels"}
-    found = []
-    for what, name, weights, expected in table3.CLAIMS:
-        paper = table3.difference(table[f"paper_{name}"], weights)
-        ours, agrees = number(table3.difference(table[name], weights)), None
-        if ours is not None:
-            chance = table3.seed_spread(content, name)
-            runs = sum(weight**2 / table["seeds"][row] for row, weight in weights.items())
-            spread = None if chance is None else chance * math.sqrt(runs)
-            agrees = table3.verdict(expected, paper, ours, spread)
-        note = "" if agrees in (True, None) else "Smaller pictures and networks, shorter runs."
-        facts_of = {"unit": "points", "agrees": agrees, "note": note, **facts}
-        found.append(Claim(what, number(paper), ours, **facts_of))
-    order = table3.rank_correlation(table)
-    agrees = None if order is None else order > 0.7 or (IN_PART if order > 0.3 else False)
-    what = "Order of the networks by validation error: rank correlation"
-    return [*found, Claim(what, 1, number(order), agrees=agrees, **facts)]
-
-
-def table3_errors(content: Mapping) -> pd.DataFrame:
-    """The columns of `zfnb.table3.table3` that `table3_claims` needs.
-
-    That function also builds the twelve networks to count their parameters: seconds, for a page
-    that counts none.
-    """
-    paper = pd.read_csv(embedded("data", "paper", "table3.csv")).set_index("network")
-    errors = list(table3.ERRORS)
-    rows = pd.DataFrame(content["rows"], columns=["network", *errors]).groupby("network")
-    table = paper[errors].add_prefix("paper_").join(rows[errors].mean().astype(float))
-    return table.assign(seeds=rows.size()).fillna({"seeds": 0})
+    data = table3.scale(content)
+    return [
+        replace(one.claim(data), paper=number(one.paper), ours=number(one.ours), unit=one.unit)
+        for one in (*table3_verdicts.conclusions(content), table3_verdicts.order(content))
+    ]
 
 
 def pictures_of(data: str) -> str:
