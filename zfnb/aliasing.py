@@ -316,9 +316,12 @@ def finer_by_map(projections: Sequence[Tensor], stride: int) -> np.ndarray:
     array (maps,) in [0, 1]
         NaN for a map all of whose projections are empty.
     """
-    found = [projected_finer(one, stride) for one in projections]
-    return np.array([one[~np.isnan(one)].mean() if np.isfinite(one).any() else np.nan
-                     for one in found])  # fmt: skip
+    means = []
+    for one in projections:
+        shares = projected_finer(one, stride)
+        known = shares[~np.isnan(shares)]
+        means.append(known.mean() if len(known) else np.nan)
+    return np.array(means)
 
 
 def clearly_less(some: np.ndarray, others: np.ndarray, doubt: float = 2.0) -> bool | str:
