@@ -223,6 +223,14 @@ def test_answers_count_silent_and_even_maps():
     assert answers.even.tolist() == [False, False, True]
 
 
+def test_a_filter_idle_for_two_reasons_counts_once():
+    weight = scaled(1, 1, 1, 0.01, 5)
+    share, mean = np.array([1.0, 0, 1, 0, 1]), np.ones(5)
+    answers = Answers(share, mean, spread=np.array([1.0, 1, 0.0, 0.0, 1]))
+    assert filters.dead(weight).tolist() == [False, False, False, True, False]
+    assert filters.idle(weight, answers).tolist() == [False, True, True, True, False]
+
+
 def test_answers_go_up_all_layers_of_filters(small_zfnet, noise):
     images = noise(5, 64)
     answers = filters.map_answers(small_zfnet, images, batch_size=2)

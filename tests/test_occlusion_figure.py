@@ -182,6 +182,12 @@ def test_how_far_the_lows_are_apart(one):
     assert occ.lows_apart(maps) == pytest.approx(11 * 10**0.5)
 
 
+def test_how_far_random_places_are_apart(one):
+    places = torch.tensor([[[0, 0], [0, 10], [0, 30]]])
+    maps = dataclasses.replace(one.maps, positions=places, square=15)
+    assert occ.chance_apart(maps) == pytest.approx(2 / 3)  # distances 10, 20, 30
+
+
 # ---------------------------------------------------------------- windows of layers
 
 

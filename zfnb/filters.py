@@ -323,6 +323,18 @@ class Answers:
         return self.spread < EVEN * self.mean
 
 
+def idle(weight: Tensor, answers: Answers) -> np.ndarray:
+    """Filters (M,) bool of a layer that do nothing of use: dead, silent or even, each counted once.
+
+    Parameters
+    ----------
+    weight : Tensor (M, C, h, w)
+    answers : Answers
+        Of the same layer.
+    """
+    return dead(weight) | answers.silent | answers.even
+
+
 def map_answers(net: Network, images: Tensor, batch_size: int = 32) -> dict[str, Answers]:
     """Run pictures up the layers of filters, and see how each map answers.
 

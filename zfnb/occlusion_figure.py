@@ -251,6 +251,18 @@ def lows_apart(maps: OcclusionMaps) -> float:
     return float((first - second).double().norm())
 
 
+def chance_apart(maps: OcclusionMaps) -> float:
+    """How often two places of the square, drawn at random, are more than its side apart.
+
+    Returns
+    -------
+    float
+        Share of all pairs of different places, 0 to 1; NaN with a single place.
+    """
+    distances = torch.pdist(maps.positions.reshape(-1, 2).double())
+    return float((distances > maps.square).double().mean())
+
+
 @dataclass(frozen=True)
 class LayerWindow:
     """How much of a layer one square changes.

@@ -137,7 +137,7 @@ def same_side(paper: Gap, ours: Gap, first: str = "SVM", second: str = "softmax"
     True on the same side, or level on both. False on opposite sides, or more than `FAIR` points
     from the paper's gap. Else, where one of the two is level, "in part".
     """
-    words = {1: f"{first} ahead", 0: "level, within the whiskers", -1: f"{second} ahead"}
+    words = {1: f"{first} ahead", 0: "level, within the spread", -1: f"{second} ahead"}
     note = f"The paper: {words[paper.side]}. Here: {words[ours.side]}."
     if paper.side == ours.side:
         return Judged(True, note)
