@@ -118,6 +118,17 @@ def test_numbers_of_notebooks_in_any_manner(call, monkeypatch, tmp_path, given):
     assert calls == [((tmp_path, "quick", ["02", "04"], {"k": "4"}), {"timeout": None})]
 
 
+def test_paths_given_to_notebooks_are_found_from_where_they_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "zfnet").mkdir()
+    (tmp_path / "cat.jpg").write_bytes(b"")
+    assert cli.absolute("cat.jpg") == str(tmp_path / "cat.jpg")
+    assert cli.absolute("runs/mine") == str(tmp_path / "runs" / "mine")
+    for name in ("zfnet", "dog.jpg", "runs/other", "0.5", "[3, 4]", ""):  # names, not files
+        assert cli.absolute(name) == name
+
+
 def test_a_failed_notebook_is_exit_code_1(call, monkeypatch, tmp_path):
     source = tmp_path / "notebooks"
     source.mkdir()

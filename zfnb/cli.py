@@ -72,12 +72,19 @@ def report(
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise BadInput(f"-p takes name=value, for example -p k=4, got {text!r}.")
-        parameters[name] = value
+        parameters[name] = absolute(value)
     result = build(out, profile, [n for n in numbers if n], parameters, timeout=timeout)
     typer.echo(f"{result.index}")
     if result.failed:
         typer.echo(f"Failed: {', '.join(result.failed)}.", err=True)
     raise typer.Exit(result.exit_code)
+
+
+def absolute(value: str) -> str:
+    """The full path of what looks like a file or folder and is there; notebooks run elsewhere."""
+    path = Path(value)
+    looks_like_one = bool(path.suffix) or len(path.parts) > 1
+    return str(path.resolve()) if looks_like_one and path.exists() else value
 
 
 @app.command()
