@@ -19,6 +19,7 @@ from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
 from zfnb.models import NETWORKS, build, describe_variant
 from zfnb.paths import embedded
+from zfnb.runs import read_json
 from zfnb.weights import (
     EMBEDDED,
     PUBLISHED,
@@ -262,6 +263,7 @@ def test_names_of_weights():
         "imagenet",
     ]
     assert available_weights("zfnet")[0] == "tiny-imagenet"
+    assert available_weights("alexnet") == ["tiny-imagenet"]
     assert available_weights("zfnetb") == ["imagenet"]
     assert available_weights("alexnet-no34") == []
     assert {network for network, _ in (*EMBEDDED, *PUBLISHED)} <= set(NETWORKS)
@@ -574,6 +576,22 @@ def test_the_head_stands_on_the_trunk_as_it_is():
     state = whole.state_dict()
     assert all(torch.equal(state[key], value) for key, value in trunk.state_dict().items())
     assert whole.preprocessing == trunk.preprocessing
+
+
+def test_alexnet_and_zfnet_were_trained_alike():
+    """Table 2 compares architectures, so nothing else may differ."""
+    folder = embedded("data", "results", "training")
+    runs = [read_json(folder / f"{name}.json") for name in ("alexnet", "zfnet")]
+    settings = [run["settings"] for run in runs]
+    assert [facts.pop("network") for facts in settings] == ["alexnet", "zfnet"]
+    assert settings[0] == settings[1] and settings[0]["recipe"]["epochs"] >= 25
+    assert runs[0]["data"] == runs[1]["data"]
+    nets = [zfnb.load_model(name, weights="tiny-imagenet") for name in ("alexnet", "zfnet")]
+    assert nets[0].classes == nets[1].classes and len(nets[0].classes) == 200
+    assert nets[0].preprocessing == nets[1].preprocessing
+    for name, run in zip(("alexnet", "zfnet"), runs, strict=True):
+        facts = read_metadata(embedded("data", "weights", f"{name}-tiny-imagenet.safetensors"))
+        assert facts["epochs"] == str(run["result"]["epochs"]) == str(len(run["epochs"]))
 
 
 def test_snapshots_are_of_the_run_of_the_finished_network():
