@@ -75,6 +75,9 @@ def test_table_1_as_points():
     assert points.tolist() == [0.1, 0.2, 0.3]
     assert paper.get_ylim()[0] == ours.get_ylim()[0] == 0 and ours.get_ylim()[1] > 0.6
     assert {"0.100", "0.600"} <= texts(figure)
+    figure = plots.table_chart({f"{n}": panels["ours"] for n in range(7)}, ["right eye", "nose"])
+    assert [axis.axison for axis in figure.axes] == [True] * 7 + [False]  # a second row of panels
+    assert figure.axes[4].get_ylabel() == figure.axes[0].get_ylabel() != ""
 
 
 def test_histograms_mark_the_part():

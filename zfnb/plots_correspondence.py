@@ -101,12 +101,20 @@ def table_chart(
     """
     if not panels:
         raise BadInput("There is no column of Table 1 to draw; give at least one.")
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(2.7 * len(panels) + 0.6, 3.5), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(2.7 * columns + 0.6, 3.5 * rows),
+        squeeze=False,
+        layout="constrained",
     )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
     labels = [*parts, "random"]
     place = np.arange(len(labels))
-    for axis, (name, (means, spreads)) in zip(axes[0], panels.items(), strict=True):
+    for axis, (name, (means, spreads)) in zip(axes.flat, panels.items(), strict=False):
         axis.axhline(means[-1], color=GREY, ls="--", lw=1)
         axis.errorbar(place[:-1], means[:-1], spreads[:-1], fmt="o", color="C0", capsize=4)
         axis.errorbar(place[-1:], means[-1:], spreads[-1:], fmt="s", color=GREY, capsize=4)
@@ -125,7 +133,8 @@ def table_chart(
         )
         axis.set_xticks(place, [label.replace(" ", "\n") for label in labels], fontsize=8)
         sns.despine(ax=axis)
-    axes[0, 0].set_ylabel("sign change (lower: more consistent)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("sign change (lower: more consistent)")
     figure.suptitle(title or "Table 1: mean sign change of features")
     return figure
 
