@@ -243,7 +243,7 @@ class Run:
         if cache is None:
             return Squares(self.train_set, size)
         if self.group.rank == 0:
-            with checkpoints.saving(cache, checkpoints.RESUME):
+            with checkpoints.saving(cache):
                 cached(self.train_set, size, cache, self.workers, self.progress)
         self.group.wait()
         return cached(self.train_set, size, cache, self.workers, False)
@@ -609,7 +609,9 @@ def train(
 ) -> dict:
     """Train a network, or go on with a run that was interrupted.
 
-    Under ``torchrun`` the processes share each batch (the batch stays the effective one).
+    Under ``torchrun`` the processes share each batch (the batch stays the effective one). The steps
+    are those of one process, to rounding, but for what each process draws or measures on its own
+    share: dropout, and on CPUs the means and variances of batch normalisation.
 
     Parameters
     ----------
