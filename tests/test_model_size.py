@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import zfnb
 from zfnb import model_size, table3, table3_verdicts
 from zfnb.architecture import outline, variants
+from zfnb.claims import WITHIN_CHANCE as WITHIN
 from zfnb.errors import BadInput, UnknownName
 from zfnb.model_size import measured_part, plan, train_rows, training_errors
 from zfnb.models import build, describe_variant
@@ -383,7 +384,7 @@ def test_missing_rows_are_said_to_be_missing(tmp_path):
     assert one.ours == pytest.approx(4.5) and one.paper == pytest.approx(4.3)
     assert one.spread == pytest.approx(math.sqrt(4.5 * (1 / 2 + 1)))
     assert one.doubt == pytest.approx(12.7062 * one.spread, rel=1e-4)  # a single repeated run
-    assert one.agrees == table3_verdicts.WITHIN
+    assert one.agrees == WITHIN
     assert sum(c.ours is not None for c in found.values()) == 1
 
 
@@ -412,9 +413,6 @@ def test_a_reversed_table_disagrees():
     assert table3.rank_correlation(table3.table3(flat)) == pytest.approx(-1)
     verdicts = [c.agrees for c in table3_verdicts.conclusions(flat)]
     assert verdicts == [False] * 3 + [True] * 2 + [False] * 5
-
-
-WITHIN = table3_verdicts.WITHIN
 
 
 @pytest.mark.parametrize(

@@ -517,18 +517,23 @@ def test_a_damaged_results_file_is_said_before_anything_is_computed(
     assert isinstance(done.exception, BadInput) and "is damaged" in str(done.exception)
 
 
-def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
-    words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "5")
+def stopping_after(files: int):
+    """A writer of JSON files that is interrupted, as by Ctrl-C, once it has written so many."""
     write, written = transfer_cli.write_json, []
 
     def stop(path, value):
         write(path, value)
         written.append(path)
-        if len(written) == 3:
+        if len(written) == files:
             raise KeyboardInterrupt
 
+    return stop
+
+
+def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
+    words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "5")
     with monkeypatch.context() as patched:
-        patched.setattr(transfer_cli, "write_json", stop)
+        patched.setattr(transfer_cli, "write_json", stopping_after(3))
         assert command("table7", *words).exit_code != 0
     assert not (tmp_path / "table7.json").exists()
     done = command("table7", *words)
@@ -540,16 +545,8 @@ def test_a_stopped_command_goes_on(command, tmp_path, monkeypatch):
 
 def test_a_stopped_command_keeps_only_what_is_asked_for_now(command, tmp_path, monkeypatch):
     words = ("--cache", str(tmp_path / "cache"), "--count", "4")
-    write, written = transfer_cli.write_json, []
-
-    def stop(path, value):
-        write(path, value)
-        written.append(path)
-        if len(written) == 5:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(transfer_cli, "write_json", stop)
+        patched.setattr(transfer_cli, "write_json", stopping_after(5))
         patched.setattr(zfnb.runs, "commit", lambda: {"commit": "a" * 40, "changed": []})
         assert command("table7", *words, "--layer", "1", "--layer", "5").exit_code != 0
     done = command("table7", *words, "--layer", "5", "--classifier", "softmax")
@@ -566,16 +563,8 @@ def test_a_stopped_command_keeps_only_what_is_asked_for_now(command, tmp_path, m
 
 def test_another_c_that_was_begun_is_not_kept(command, tmp_path, monkeypatch):
     words = ("--cache", str(tmp_path / "cache"), "--count", "4", "--classifier", "svm")
-    write, written = transfer_cli.write_json, []
-
-    def stop(path, value):
-        write(path, value)
-        written.append(path)
-        if len(written) == 3:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
-        patched.setattr(transfer_cli, "write_json", stop)
+        patched.setattr(transfer_cli, "write_json", stopping_after(3))
         some = ("--regularisation", "0.5", "--regularisation", "20")
         assert command("choices", *words, *some).exit_code != 0
     assert command("choices", *words, "--regularisation", "20").exit_code == 0

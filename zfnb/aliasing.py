@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zfnb.claims import more_than_chance
 from zfnb.errors import BadInput
 from zfnb.filters import EDGE, SIZE, checked, frequencies, power_spectrum, transform
 
@@ -343,7 +344,7 @@ def clearly_less(some: np.ndarray, others: np.ndarray, doubt: float = 2.0) -> bo
         raise BadInput("Two numbers on each side are needed to tell a difference from chance.")
     below = b.mean() - a.mean()
     error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-    return "within chance" if abs(below) <= doubt * error else bool(below > 0)
+    return more_than_chance(below, doubt * error)
 
 
 @dataclass(frozen=True)

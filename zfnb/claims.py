@@ -15,6 +15,18 @@ from zfnb.errors import BadInput
 
 MIME = "application/vnd.zfnb.claim+json"
 Value = int | float | str | None
+IN_PART, WITHIN_CHANCE = "in part", "within chance"
+
+
+def more_than_chance(difference: float, doubt: float) -> bool | str:
+    """Whether a difference is above zero by more than `doubt`, how far chance alone may carry it.
+
+    Returns
+    -------
+    bool or `WITHIN_CHANCE`
+        False if it is below zero by more than that.
+    """
+    return WITHIN_CHANCE if abs(difference) <= doubt else bool(difference > 0)
 
 
 @dataclass(frozen=True)

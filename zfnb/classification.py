@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zfnb.claims import more_than_chance
 from zfnb.data import PictureDataset, all_stamps
 from zfnb.errors import BadInput, MissingData
 from zfnb.evaluate import ensemble, in_top, probabilities, top_k_errors
@@ -33,7 +34,6 @@ from zfnb.runs import read_results
 Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
 CONFUSED = 40  # pairs of classes that are kept
 SURE = 2.0  # standard errors from which on a difference counts as more than chance
-CHANCE = "within chance"
 # What the embedded networks are called in figures, in the order in which they are named.
 SHORT = {
     "zfnet:tiny-imagenet": "ZFNet",
@@ -97,7 +97,7 @@ class Gain:
     @property
     def agrees(self) -> bool | str:
         """Whether the error is lower: True or False by more than `SURE` standard errors."""
-        return CHANCE if abs(self.points) <= SURE * self.error else self.points > 0
+        return more_than_chance(self.points, SURE * self.error)
 
     @property
     def words(self) -> str:

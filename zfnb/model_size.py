@@ -33,7 +33,7 @@ from zfnb.evaluate import probabilities, top_k_errors
 from zfnb.paths import embedded
 from zfnb.processes import choose_device
 from zfnb.programs import run_alone
-from zfnb.recipes import recipe_named
+from zfnb.recipes import lasting, recipe_named
 from zfnb.runs import check_same, measurement, read_json, read_log, write_json
 from zfnb.runs import command as train_command
 from zfnb.table3 import kept
@@ -97,9 +97,7 @@ def plan(
             raise UnknownName.of("row of Table 3", name, names)
     if seeds < 1:
         raise BadInput(f"seeds must be at least 1, not {seeds}.")
-    base = recipe_named("modern")
-    recipe = {"cool_down": min(base.cool_down, epochs / 2), **recipe}
-    chosen = replace(base, epochs=epochs, **recipe)
+    chosen = replace(lasting(recipe_named("modern"), epochs), **recipe)
     runs = []
     for name in dict.fromkeys(networks or names):
         outline(name, input_size=input_size, width=width)  # refuses an input that is too small

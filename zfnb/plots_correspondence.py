@@ -85,6 +85,12 @@ def short(name: str) -> str:
     return name.rsplit("/", 1)[-1].removesuffix(".jpg").removeprefix("image_")
 
 
+def balanced(panels: int, across: int) -> tuple[int, int]:
+    """Rows and columns for panels, at most `across` in a row, with few places left empty."""
+    down = -(-panels // across)
+    return down, -(-panels // down)
+
+
 def table_chart(
     panels: Mapping[str, tuple[np.ndarray, np.ndarray]], parts: Sequence[str], title: str = ""
 ) -> Figure:
@@ -101,8 +107,7 @@ def table_chart(
     """
     if not panels:
         raise BadInput("There is no column of Table 1 to draw; give at least one.")
-    columns = min(len(panels), 4)
-    rows = -(-len(panels) // columns)
+    rows, columns = balanced(len(panels), 4)
     figure, axes = plt.subplots(
         rows,
         columns,
@@ -185,8 +190,7 @@ def ratios(
     choices = list(dict.fromkeys(row[by] for row in rows))
     parts = list(dict.fromkeys(row["part"] for row in rows))
     colours = dict(zip(parts, sns.color_palette("deep", len(parts)), strict=True))
-    down = -(-len(panels) // ACROSS)
-    across = -(-len(panels) // down)
+    down, across = balanced(len(panels), ACROSS)
     figure, axes = plt.subplots(
         down,
         across,

@@ -72,7 +72,7 @@ def choose_device(name: str | None = None) -> torch.device:
         torch.cuda.set_device(device)
     try:
         torch.ones(1, device=device).item()
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise BadInput(
             f"PyTorch cannot use the device {name} here ({reason}); choose the device cpu."

@@ -22,11 +22,10 @@ from zfnb import (
     transfer_curves,
     transfer_tables,
 )
-from zfnb.claims import Claim, claim
+from zfnb.claims import IN_PART, Claim, claim
 from zfnb.face_marks import PAPERS
 from zfnb.transfer_verdicts import (
     CLOSE,
-    IN_PART,
     SIX,
     Judged,
     few_enough,

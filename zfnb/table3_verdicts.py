@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.special import stdtrit
 
-from zfnb.claims import Claim
+from zfnb.claims import IN_PART, WITHIN_CHANCE, Claim, more_than_chance
 from zfnb.table3 import (
     ERRORS,
     content_of,
@@ -31,7 +31,6 @@ from zfnb.table3 import (
 )
 
 SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
-WITHIN, IN_PART = "within chance", "in part"
 ONE_RUN = "One run each: how much is chance is not known."
 ROWS_ENOUGH = 10  # of the twelve, for a verdict on their order
 # Rank correlations. With ten or twelve rows chance alone passes the lower one about one time in
@@ -216,10 +215,8 @@ def verdict(expected: str, paper: float, ours: float, doubt: float | None) -> bo
         return None
     if expected == "little":
         above = ours - paper
-        return above <= 0 or (WITHIN if above <= doubt else False)
-    if ours > doubt:
-        return True
-    return WITHIN if ours >= -doubt else False
+        return above <= 0 or (WITHIN_CHANCE if above <= doubt else False)
+    return more_than_chance(ours, doubt)
 
 
 def likely_cause(
@@ -231,7 +228,7 @@ def likely_cause(
     if agrees is None:
         return ONE_RUN
     reasons = []
-    if agrees == WITHIN:
+    if agrees == WITHIN_CHANCE:
         reasons.append(f"Chance alone may make ± {doubt:.1f} points.")
     if "settings" in content and any("67" in row or "-fc" in row for row in weights):
         network = "zfnet" if any(row.startswith("zfnet") for row in weights) else "alexnet"

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from zfnb.claims import IN_PART
 from zfnb.errors import BadInput
 
-IN_PART = "in part"
 CLOSE, FAIR = 3.0, 8.0  # points from the paper: agrees, and agrees in part
 WIDE = 15.0  # points that are a wide margin
 SIX = 6  # pictures a class; read off Fig. 9 by the paper itself (Sec. 5.2)
