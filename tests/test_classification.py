@@ -187,6 +187,18 @@ def test_records_are_merged_row_by_row():
         table2.merged(before, rows_of({(("b",), 1): 21.0}, pictures=5))
 
 
+def test_a_run_that_no_row_comes_from_any_more_goes():
+    old = rows_of({(("a",), 1): 10.0})
+    both = table2.merged(old, rows_of({(("b",), 1): 20.0}))
+    again = table2.merged(both, rows_of({(("a",), 1): 11.0}))
+    commands = [run["command"] for run in again["measured"]]
+    assert len(commands) == 2 and old["measured"][0]["command"] not in commands
+    assert {r["networks"][0]: commands[r["measured"]].count("11.0") for r in again["rows"]} == {
+        "a": 1,
+        "b": 0,
+    }
+
+
 def test_an_ensemble_stands_once_whatever_the_order_of_its_members():
     before = rows_of({(("a", "z"), 1): 10.0, (("a", "b"), 1): 20.0})
     both = table2.merged(before, rows_of({(("z", "a"), 1): 11.0}))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -48,6 +49,15 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.endswith("[]\n")
     for command in ("report", "models", "data", "top", "project"):
         assert command in done.stdout
+
+
+def test_notebooks_to_hand_out(call, tmp_path):
+    code, out, err = call("notebooks", tmp_path / "class", "--only", "02,4", "--no-solutions")
+    assert (code, err) == (0, "")
+    assert [Path(line).name[:2] for line in out.splitlines()] == ["02", "04"]
+    assert "Solution" not in (tmp_path / "class" / "04_feature_visualisation.ipynb").read_text()
+    code, out, err = call("notebooks", tmp_path / "class")
+    assert code == 2 and err.count("\n") == 1 and "there already" in err
 
 
 def test_version(call):

@@ -420,7 +420,7 @@ def merged(before: dict, new: dict) -> dict:
         for entry in before.get("disagreements", [])
         if replaced.isdisjoint(_key(*key) for key in entry["rows"])
     ]
-    later = len(before["measured"])
+    runs = sorted({row["measured"] for row in rows})  # of the others no row is left
 
     def fewest(kept: dict, name: str) -> float:
         crops = (row["crops"] for row in kept["rows"] if row["networks"] == [name])
@@ -431,11 +431,12 @@ def merged(before: dict, new: dict) -> dict:
         for name, found in new["details"].items()
         if name not in before["details"] or fewest(new, name) <= fewest(before, name)
     }
-    rows += [{**row, "measured": later + row["measured"]} for row in new["rows"]]
+    rows = [{**row, "measured": runs.index(row["measured"])} for row in rows]
+    rows += [{**row, "measured": len(runs) + row["measured"]} for row in new["rows"]]
     rows.sort(key=lambda row: (len(row["networks"]), row["networks"], row["crops"]))
     return {
         **before,
-        "measured": before["measured"] + new["measured"],
+        "measured": [before["measured"][run] for run in runs] + new["measured"],
         "rows": rows,
         "disagreements": compared + new.get("disagreements", []),
         "details": {**before["details"], **details},

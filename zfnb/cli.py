@@ -66,18 +66,23 @@ def report(
 
     if more and not only:
         raise BadInput(f"What is {more[0]!r}? Write --only before the numbers of notebooks.")
-    numbers = re.split(r"[,\s]+", " ".join([*(only or []), *(more or [])]).strip(", "))
+    numbers = numbers_of(only, more)
     parameters = {}
     for text in parameter or []:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise BadInput(f"-p takes name=value, for example -p k=4, got {text!r}.")
         parameters[name] = absolute(value)
-    result = build(out, profile, [n for n in numbers if n], parameters, timeout=timeout)
+    result = build(out, profile, numbers, parameters, timeout=timeout)
     typer.echo(f"{result.index}")
     if result.failed:
         typer.echo(f"Failed: {', '.join(result.failed)}.", err=True)
     raise typer.Exit(result.exit_code)
+
+
+def numbers_of(only: list[str] | None, more: list[str] | None = None) -> list[str]:
+    """The numbers of notebooks in ``--only 02 04``, ``--only 02,04`` and ``--only 02 --only 04``."""
+    return [n for n in re.split(r"[,\s]+", " ".join([*(only or []), *(more or [])])) if n]
 
 
 def absolute(value: str) -> str:
@@ -85,6 +90,21 @@ def absolute(value: str) -> str:
     path = Path(value)
     looks_like_one = bool(path.suffix) or len(path.parts) > 1
     return str(path.resolve()) if looks_like_one and path.exists() else value
+
+
+@app.command()
+def notebooks(
+    folder: Annotated[Path, typer.Argument(help="folder for the copies")],
+    only: Annotated[list[str] | None, typer.Option(help="numbers: --only 02,04")] = None,
+    solutions: Annotated[
+        bool, typer.Option("--solutions/--no-solutions", help="with those of the exercises")
+    ] = True,
+) -> None:
+    """Copy the notebooks, to work in them or to hand them out."""
+    from zfnb.handouts import copy_notebooks
+
+    for path in copy_notebooks(folder, numbers_of(only), solutions=solutions):
+        typer.echo(f"{path}")
 
 
 @app.command()

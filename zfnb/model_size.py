@@ -30,7 +30,7 @@ from zfnb.architecture import outline, variants
 from zfnb.batches import seeded
 from zfnb.errors import BadInput, UnknownName
 from zfnb.evaluate import probabilities, top_k_errors
-from zfnb.paths import embedded
+from zfnb.paths import results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_alone
 from zfnb.recipes import lasting, recipe_named
@@ -416,7 +416,7 @@ def model_size(
         runs,
         *open_sets(data, root),
         out,
-        embedded("data", "results", "table3.json") if results is None else results,
+        results_file("table3.json", results),
         pictures=pictures,
         command=" ".join(
             [

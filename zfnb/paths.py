@@ -17,6 +17,18 @@ def embedded(*parts: str) -> Path:
     return EMBEDDED.joinpath(*parts)
 
 
+def results_file(name: str, chosen: str | os.PathLike | None = None) -> Path:
+    """Where a command writes what it measured: the file asked for, else the one that is kept.
+
+    A checkout keeps it in ``data/results``. An installed package is no place for measurements, so
+    there it is ``zfnb-results`` in the current folder.
+    """
+    if chosen is not None:
+        return Path(chosen).expanduser()
+    installed = EMBEDDED.name == "_embedded"
+    return Path("zfnb-results", name) if installed else embedded("data", "results", name)
+
+
 def data_root(root: str | os.PathLike | None = None) -> Path | None:
     """Folder of the user's datasets: the argument, else ``$ZFNB_DATA``, else None."""
     chosen = root if root is not None else os.environ.get("ZFNB_DATA")

@@ -63,7 +63,7 @@ def marks(faces: Framed, net: Network, title: str = "") -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    colours = dict(zip(faces.boxes, sns.color_palette("bright", len(faces.boxes)), strict=True))
+    colours = dict(zip(faces.boxes, sns.color_palette("colorblind", len(faces.boxes)), strict=True))
     for n, (axis, image) in enumerate(zip(axes[0], faces.images, strict=True)):
         axis.imshow(input_picture(image, net))
         for part, boxes in faces.boxes.items():
@@ -129,7 +129,7 @@ def table_chart(
                 (x, top),  # over the whisker
                 (0, 4),
                 textcoords="offset points",
-                fontsize=7.5,
+                fontsize=8,
                 ha="center",
             )
         axis.set_title(name, fontsize=10)
@@ -189,7 +189,7 @@ def ratios(
     panels = list(dict.fromkeys("\n".join(row[name] for name in groups) for row in rows))
     choices = list(dict.fromkeys(row[by] for row in rows))
     parts = list(dict.fromkeys(row["part"] for row in rows))
-    colours = dict(zip(parts, sns.color_palette("deep", len(parts)), strict=True))
+    colours = dict(zip(parts, sns.color_palette("colorblind", len(parts)), strict=True))
     down, across = balanced(len(panels), ACROSS)
     figure, axes = plt.subplots(
         down,

@@ -23,7 +23,7 @@ BAND_NAMES = ("low", "middle", "high", "beyond the\npictures")
 
 def colours(names: Sequence[str]) -> dict[str, tuple]:
     """One colour a network, in the order in which they are given."""
-    return dict(zip(names, sns.color_palette("deep", len(names)), strict=True))
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
 def filter_sheets(nets: Mapping[str, Network], columns: int = 12) -> Figure:

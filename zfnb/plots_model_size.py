@@ -41,7 +41,7 @@ def table(rows: pd.DataFrame) -> Figure:
         for y, row in enumerate(zip(train, val, top5, strict=True)):
             if np.isnan(row[1]):
                 missing = "failed" if rows["error"].iloc[y] else NOT_YET
-                axis.text(50, y, missing, va="center", ha="center", color="0.5", style="italic")
+                axis.text(50, y, missing, va="center", ha="center", color="0.4", style="italic")
             else:
                 text = " / ".join(f"{value:.1f}" for value in row)
                 axis.text(1.02, y, text, va="center", transform=axis.get_yaxis_transform())
@@ -95,7 +95,7 @@ def against_the_paper(rows: pd.DataFrame, name: str = "val_top1") -> Figure:
     axis.set_title(words, fontsize=10)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     if measured.empty:
-        axis.text(0.5, 0.5, NOT_YET, transform=axis.transAxes, ha="center", color="0.5")
+        axis.text(0.5, 0.5, NOT_YET, transform=axis.transAxes, ha="center", color="0.4")
         axis.set(xticks=[], yticks=[])
     sns.despine(figure)
     figure.suptitle("Do we put the networks in the paper's order?")
@@ -121,7 +121,7 @@ def gap_bars(rows: pd.DataFrame) -> Figure:
                 va="center",
                 ha="right" if side else "left",
                 fontsize=8,
-                color="0.5" if np.isnan(value) else "black",
+                color="0.4" if np.isnan(value) else "black",
             )
     axis.axvline(0, color="0.3", lw=0.8)
     axis.set(yticks=place, yticklabels=list(rows.index))

@@ -77,7 +77,7 @@ def label_colours(
     count = Counter(labels.flatten().tolist())
     others = [label for label, _ in count.most_common() if label != own]
     shown = [own, *others[:named]]
-    palette = [OWN, *sns.color_palette("bright", len(shown) - 1)]
+    palette = [OWN, *sns.color_palette("colorblind", len(shown) - 1)]
     rows = {label: n for n, label in enumerate(shown)}
     numbers = np.vectorize(lambda label: rows.get(label, len(shown)), otypes=[int])(labels)
     legend = [

@@ -25,7 +25,7 @@ from zfnb.correspondences import ZEROS, changes, mean_and_spread
 from zfnb.errors import BadInput, UnknownName
 from zfnb.face_marks import PAPERS, SETS, Face, Framed, framed, marked_faces
 from zfnb.models import Network
-from zfnb.paths import embedded
+from zfnb.paths import embedded, results_file
 from zfnb.permutation import distances_by_zero, label_test, random_spread, rank_test
 from zfnb.programs import run_alone
 from zfnb.random_masks import box_masks, random_boxes
@@ -348,7 +348,7 @@ def measure_all(
             raise BadInput(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     names, started, rows = list(sets or SETS), time.monotonic(), []
-    path = embedded("data", "results", "table1.json") if results is None else results
+    path = results_file("table1.json", results)
     before = kept(path)  # a damaged file, or missing pictures, are said now and not after hours
     found = {name: marked_faces(name, root) for name in names}
     for network in networks or NETWORKS:

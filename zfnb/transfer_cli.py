@@ -28,7 +28,7 @@ from zfnb.errors import BadInput
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import KINDS
 from zfnb.models import Network
-from zfnb.paths import cache_root, embedded
+from zfnb.paths import cache_root, results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_program
 from zfnb.protocols import PROTOCOLS, Draw, draws, feasible_counts, items_of, without
@@ -153,9 +153,8 @@ class Work:
 
     @property
     def path(self) -> Path:
-        """The results file asked for, or the one that travels with the package."""
-        usual = embedded("data", "results", f"{self.name}.json")
-        return usual if self.asked.results is None else self.asked.results
+        """The results file asked for, or the usual one."""
+        return results_file(f"{self.name}.json", self.asked.results)
 
     def networks(self) -> Sequence[str]:
         """NETWORK:WEIGHTS of each network to measure."""

@@ -31,6 +31,13 @@ def test_it_opens_with_its_number_and_title(path):
     assert notebooks.summary(nb)
 
 
+def test_the_course_plan_has_its_reading_time(path):
+    opening = nbformat.read(path, as_version=4).cells[0].source
+    minutes = re.search(r"About (\d+) minutes to read", opening)[1]
+    plan = (path.parent / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| {path.stem[:2]} [^|]+\| {minutes} \|", plan, re.M)
+
+
 def test_it_has_no_latex(path):
     # MathJax comes from the network, and the exported pages stand alone.
     for cell in nbformat.read(path, as_version=4).cells:
