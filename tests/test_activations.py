@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, TensorDataset
 
 import zfnb
 import zfnb.weights
-from zfnb.activations import Table, inputs
+from zfnb.activations import Table, dataset_fingerprint, inputs
 from zfnb.errors import BadInput, BadPicture, StaleIndex, UnknownName
+from zfnb.models import build, describe_variant
 
 LAYERS = ("conv1", "conv2", "conv5", "fc6", "fc8")
 
@@ -149,6 +155,42 @@ def test_another_dataset_or_network_is_refused(small_zfnet, trunk, tmp_path):
         zfnb.TopActivations.load(tmp_path / "net.safetensors")
 
 
+def test_an_index_of_pictures_prepared_in_another_way_is_refused(
+    small_zfnet, tmp_path, monkeypatch
+):
+    path, older = tmp_path / "index.safetensors", tmp_path / "older.safetensors"
+    dataset = Noise(3)
+    zfnb.TopActivations.build(small_zfnet, dataset, ["conv1"], checkpoint=path)
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()
+    save_file(load_file(path), older, {k: v for k, v in facts.items() if k != "preprocessing"})
+    with pytest.raises(StaleIndex, match="may have been prepared in another way"):
+        zfnb.TopActivations.load(older, net=small_zfnet)
+    assert zfnb.TopActivations.load(older, dataset=dataset).k == 9
+    other = replace(small_zfnet.preprocessing, mean=(0, 0, 0), resize=100)
+    monkeypatch.setattr(small_zfnet, "preprocessing", other)
+    with pytest.raises(StaleIndex, match="were prepared in another way"):
+        zfnb.TopActivations.load(path, net=small_zfnet)
+    with pytest.raises(StaleIndex, match="were prepared in another way"):
+        zfnb.TopActivations.build(small_zfnet, dataset, ["conv1"], checkpoint=path)
+
+
+def test_a_transform_makes_another_dataset():
+    plain, fine, coarse = (
+        zfnb.load_dataset("stamps", "test", transform=transform)
+        for transform in (None, lambda p: p.resize((9, 9)), lambda p: p.resize((4, 4)))
+    )
+    assert dataset_fingerprint(plain) == plain.fingerprint()
+    prints = [dataset_fingerprint(data) for data in (plain, fine, coarse, fine)]
+    assert len(set(prints)) == 3 and prints[1] == prints[3]
+
+
+def test_inputs_are_where_the_network_is():
+    with torch.device("meta"):
+        net = build(describe_variant("zfnet", input_size=64, width=1 / 16))
+    assert inputs(net, Noise(2), [1, 0]).device.type == "meta"
+
+
 def test_an_interrupted_pass_goes_on(small_zfnet, tmp_path, monkeypatch):
     """Stopped in the middle, built again: the same index, and nothing is read twice."""
     path = tmp_path / "index.safetensors"
@@ -197,8 +239,10 @@ def test_refuses(small_zfnet):
         build(small_zfnet, Noise(), ["conv9"])
     with pytest.raises(BadInput, match="dataset is empty"):
         build(small_zfnet, [])
-    with pytest.raises(BadInput, match="k must be"):
-        build(small_zfnet, Noise(), k=0)
+    for bad in (0, 2.0, True):
+        with pytest.raises(BadInput, match="k must be"):
+            build(small_zfnet, Noise(), k=bad)
+    assert build(small_zfnet, Noise(2), ["conv1"], k=np.int64(3)).k == 3
     with pytest.raises(BadInput, match=r"must be \(N, 3, 64, 64\)"):
         build(small_zfnet, Noise(size=32))
     index = build(small_zfnet, Noise(), "conv2")

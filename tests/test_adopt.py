@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import nn
 import zfnb
 from zfnb.adopt import as_network, fold_batch_norm
 from zfnb.compat import torchvision
-from zfnb.errors import BadInput, CannotInvert
+from zfnb.errors import BadInput, CannotInvert, UnknownName
 from zfnb.models import build, describe_variant
 
 
@@ -123,6 +124,7 @@ class TwoInputs(Functional):
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)), "'1' averages 222 x 222"),
         (nn.Sequential(nn.MaxPool2d(2)), "holds no filters"),
         (nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3)), "'0' follows no filters"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.ReLU()), "'2' follows a pool; put"),
         (torchvision.models.resnet18(), "residual block"),
     ],
 )
@@ -138,8 +140,31 @@ def test_wrong_input_size():
     assert as_network(own, input_size=12).shapes["fc2"] == (2,)
     with pytest.raises(BadInput, match="expects 400 inputs"):
         as_network(own)
+    with pytest.raises(BadInput, match="'0' expects 1 channels but gets 3; pictures come in with"):
+        as_network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), 28)
+    with pytest.raises(BadInput, match=r"expects 784 inputs but gets 2352 .* grey"):
+        as_network(nn.Sequential(nn.Flatten(), nn.Linear(784, 2)), 28)
+    with pytest.raises(BadInput, match=r"'1' expects units but gets maps .* nn\.Flatten"):
+        as_network(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(400, 2)), 12)
     with pytest.raises(BadInput, match=r"must be an nn\.Module"):
         as_network("vgg16")
+
+
+def test_contrast_normalisation_is_where_the_filters_are():
+    own = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.LocalResponseNorm(3)).to("meta")
+    net = as_network(own, input_size=12)
+    assert net.norm1.norm.band.device.type == "meta"
+    assert net(torch.empty(1, 3, 12, 12, device="meta")).shape == (1, 8, 10, 10)
+
+
+def test_options_of_a_network_of_ones_own():
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    assert zfnb.load_model(own, input_size=np.int64(12)).shapes["conv1"] == (4, 10, 10)
+    with pytest.raises(UnknownName, match=r"network of one's own 'width'.* one of: input_size"):
+        zfnb.load_model(own, width=0.5)
+    for bad in ("16", 16.0, True, 0):
+        with pytest.raises(BadInput, match="input_size must be a positive number of pixels"):
+            zfnb.load_model(own, input_size=bad)
 
 
 def test_size_calls_are_part_of_a_flatten():

@@ -8,7 +8,9 @@ from torch import nn
 
 import zfnb
 from zfnb import backward
+from zfnb.adopt import fold_batch_norm
 from zfnb.errors import BadInput, UnknownName
+from zfnb.models import build, describe_variant
 
 
 def close(a, b):
@@ -51,6 +53,22 @@ def test_gradient_of_half_the_square(small_zfnet, noise):
     half = small_zfnet(x, to="conv4")[0, 1].max() ** 2 / 2
     (expected,) = torch.autograd.grad(half, x)
     close(backward.project(small_zfnet, x.detach(), "conv4", 1, "gradient"), expected)
+
+
+@pytest.mark.parametrize("rule", backward.RULES)
+def test_batch_normalisation_is_passed_as_if_folded_and_learns_nothing(noise, rule):
+    torch.manual_seed(0)
+    net = build(describe_variant("zfnet", input_size=64, width=1 / 32, batch_norm=True), 5)
+    net.conv1.bn.running_mean.normal_()
+    net.conv1.bn.running_var.uniform_(0.5, 2)
+    plain, before = fold_batch_norm(net), {k: v.clone() for k, v in net.state_dict().items()}
+    net.train()
+    x = noise(2, 64)
+    unit = int(zfnb.features(plain, x, "conv2").amax((2, 3)).amin(0).argmax())
+    expected = backward.project(plain, x, "conv2", unit, rule)
+    close(backward.project(net, x, "conv2", unit, rule), expected)
+    assert net.training and net.conv1.bn.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
 def test_relu_rules_by_hand():

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 import zfnb
@@ -117,6 +118,11 @@ def test_classes_must_be_those_of_the_dataset(net):
     trunk = zfnb.load_model("torchvision-alexnet", weights="imagenet-trunk")
     with pytest.raises(BadInput, match="no classifier"):
         table2.check_classes(trunk, stamps)
+    own = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+    adopted = zfnb.load_model(own, input_size=64)
+    table2.check_classes(adopted, stamps)
+    scores = table2.measure({"own": adopted}, stamps, (1,))["own"][1]
+    assert scores.shape == (len(stamps), 10)
     stamps.synsets = [synset for synset, _ in net.classes]
     table2.check_classes(net, stamps)
     stamps.synsets = stamps.synsets[::-1]

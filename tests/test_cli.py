@@ -220,6 +220,27 @@ def test_top_builds_an_index_and_a_sheet(call, pictures, tmp_path):
         assert min(picture.size) > 50
 
 
+def test_top_refuses_a_map_before_it_looks_at_pictures(call, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(zfnb.TopActivations, "build", lambda *_, **__: pytest.fail("It looked."))
+    out = ["--out", tmp_path / "index.safetensors"]
+    for given, words in (
+        (["--map", 384], "Feature map 384 is not in conv3; it has maps 0 to 383."),
+        (["--map", 64, "--layers", "conv2,conv1"], "is not in conv1; it has maps 0 to 63."),
+        (["--map", 0, "--layers", "conv9"], "Unknown layer 'conv9'"),
+    ):
+        code, _, err = call("top", pictures, *given, *out)
+        assert code == 2 and err.startswith("zfnb: ") and words in err
+
+
+def test_top_lists_a_map_of_the_layers_that_have_it(call, pictures, tmp_path):
+    for picture in sorted(pictures.iterdir())[1:]:
+        picture.unlink()
+    code, out, err = call("top", pictures, "--map", 260, "--out", tmp_path / "i.safetensors")
+    assert code == 0, err
+    assert "conv1, conv2, conv3" in out
+    assert "conv3 map 260" in out and "conv2 map" not in out
+
+
 def test_data_list_names_the_datasets(call):
     code, out, _ = call("data", "list")
     assert code == 0

@@ -129,6 +129,8 @@ def test_a_network_by_hand():
     assert found.pairs["conv1"].tolist() == [[0, 0, 1 / 16], [0, 0, 1 / 16], [1 / 16, 1 / 16, 0]]
     assert found.mean == {"conv1": pytest.approx(2 / 48), "fc8": 0}
     assert found.spread["conv1"] == pytest.approx(np.std([0, 1 / 16, 1 / 16], ddof=1))
+    repeated = changes(network(), images, masks[None], ["conv1", "fc8", "conv1"], fill="mean")
+    assert list(repeated) == ["conv1", "fc8"] and repeated["conv1"].shape == (1, 3, 16)
     half = correspondence(network(), images, masks, "conv1", fill="mean", zero="half")
     assert half.mean == {"conv1": pytest.approx(1 / 48)}
 

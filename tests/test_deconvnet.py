@@ -9,11 +9,11 @@ from torch import nn
 
 import zfnb
 from tests.plain import plain_project
-from zfnb.adopt import as_network
+from zfnb.adopt import as_network, fold_batch_norm
 from zfnb.compat import torchvision
 from zfnb.deconvnet import RULES
 from zfnb.errors import BadInput, CannotInvert, UnknownName
-from zfnb.models import build, describe_variant
+from zfnb.models import Network, build, describe_variant
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting (forward|backward):UserWarning")
 
@@ -330,7 +330,16 @@ def test_refuses(small_zfnet, noise):
         zfnb.Deconvnet(small_zfnet, collisions="mean")
     with pytest.raises(CannotInvert, match="GELU"):
         zfnb.Deconvnet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()))
+    batch_norm = build(describe_variant("zfnet", input_size=64, width=1 / 32, batch_norm=True), 5)
+    with pytest.raises(CannotInvert, match="conv1 of zfnet holds batch normalisation; fold it"):
+        zfnb.Deconvnet(batch_norm)
+    assert zfnb.Deconvnet(fold_batch_norm(batch_norm)).net.name == "zfnet"
+    with pytest.raises(CannotInvert, match="act1 of own holds a GELU"):
+        zfnb.Deconvnet(Network({"act1": nn.GELU()}, name="own", input_size=4))
     project, x = zfnb.Deconvnet(small_zfnet).project, noise(2, 64)
+    for bad in (1, [1], [[1], [2]], [[0, 1]], [[0, 0, 0]] * 2):
+        with pytest.raises(BadInput, match=r"must be 'max', 'map', \(row, column\) or 2 of them"):
+            project(x, "conv3", 0, bad)
     with pytest.raises(UnknownName, match="conv1, pool1"):
         project(x, "layer5", 0)
     for bad in (16, -1, [0, 99]):

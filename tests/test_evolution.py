@@ -458,7 +458,7 @@ def test_projections_of_the_same_unit_do_not_jump(late, found, pictures):
 def test_many_projections_are_made_in_parts(late, found, pictures, monkeypatch):
     maps = ev.random_maps(found, "conv2", 7)
     together = settling.projection_likeness(late, pictures, found, "conv2", maps)
-    monkeypatch.setattr(ev, "AT_ONCE", 2)
+    monkeypatch.setattr(settling, "AT_ONCE", 2)
     apart = settling.projection_likeness(late, pictures, found, "conv2", maps)
     assert apart == pytest.approx(together, abs=1e-5)
 

@@ -292,6 +292,18 @@ def test_energy_counts_the_field_only():
     assert energy == pytest.approx([1, 0]) and area == pytest.approx([1, 0])
 
 
+def test_a_map_without_pictures_gives_no_energy():
+    conv = nn.Conv2d(3, 2, kernel_size=4, stride=4, bias=False)
+    nn.init.ones_(conv.weight)
+    with torch.no_grad():
+        conv.weight[0] = -1  # map 0 answers to nothing
+    net, scenes = network({"conv1": nn.Sequential(conv, nn.ReLU())}, 8), TwoScenes()
+    index = zfnb.TopActivations.build(net, scenes, k=2)
+    energy, area = sheets.energy_on_object(net, scenes, index, "conv1", [0, 1])
+    assert energy == pytest.approx([1, 0]) and area == pytest.approx([1, 0])
+    assert sheets.energy_on_object(net, scenes, index, "conv1", [0])[0].shape == (0,)
+
+
 def test_a_projection_of_nothing_is_left_out():
     # Layer 2's filter is negative: its activation comes from its bias, and nothing comes down.
     first = nn.Conv2d(3, 1, kernel_size=2, stride=2, bias=False)

@@ -278,7 +278,7 @@ def test_first_filters_are_those_of_layer_1(trunk):
     assert torch.equal(weight, trunk.conv1[0].weight)
     with pytest.raises(BadInput, match="no layer of filters"):
         filters.first_filters(nn.Linear(3, 3))
-    with pytest.raises(BadInput, match="stride"):
+    with pytest.raises(BadInput, match="steps of 1 pixels down and 2 across"):
         filters.first_filters(nn.Sequential(nn.Conv2d(3, 2, 3, stride=(1, 2))))
 
 
@@ -522,6 +522,9 @@ def test_an_upsampled_map_leaves_a_grid_that_a_matched_filter_takes_out():
 def test_bad_input_is_named(small_zfnet, noise):
     weight = torch.ones(2, 3, 5, 5)
     spectrum = aliasing.natural_spectrum(24)
+    flat = Network(
+        {"fc1": nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))}, name="flat", input_size=8
+    )
     for call, words in (
         (lambda: filters.power_spectrum(weight[0]), "must be a tensor"),
         (lambda: filters.power_spectrum(weight.numpy()), "must be a tensor"),
@@ -547,6 +550,12 @@ def test_bad_input_is_named(small_zfnet, noise):
         (lambda: aliasing.aliased_share(weight, 0, spectrum), "stride"),
         (lambda: aliasing.aliased_share(weight, 1.5, spectrum), "stride"),
         (lambda: aliasing.shift_error(weight, torch.ones(1, 3, 9, 9), 2), "multiple"),
+        (lambda: aliasing.shift_error(weight, torch.ones(1, 1, 8, 8), 2), "1 in the pictures"),
+        (lambda: aliasing.respond(weight[0], torch.ones(1, 8, 8), 2), "1 in the pictures"),
+        (lambda: aliasing.respond(weight[0, :1], torch.ones(3, 8, 8), 2), "but 1 in the filters"),
+        (lambda: aliasing.projected_finer(torch.ones(1, 3, 97, 97), 2), "Projections of 97 x 97"),
+        (lambda: aliasing.grid_energy(torch.ones(1, 3, 97, 97), 2), "Projections of 97 x 97"),
+        (lambda: filters.map_answers(flat, noise(2, 8)), "no layer of filters"),
         (lambda: aliasing.grid_energy(torch.ones(1, 3, 9, 9), 1), "at least 2"),
         (lambda: aliasing.grid_energy(torch.ones(1, 3, 23, 23), 4), "too small"),
     ):

@@ -77,6 +77,25 @@ def test_views_of_something_else_are_made_again(net, squares, tmp_path, damage):
     assert np.array_equal(heads.extract(net, squares, "pool5", path), want)
 
 
+def test_a_file_that_was_begun_anew_is_not_taken_for_the_old_one(
+    net, squares, tmp_path, monkeypatch
+):
+    """A whole file; another network's, stopped in its first view; and the first network again."""
+    path = tmp_path / "f.npy"
+    want = np.array(heads.extract(net, squares, "pool5", path))
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other.conv1.filter.weight.mul_(1.5)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(heads, "central", interrupt)
+        heads.extract(other, squares, "pool5", path)
+    assert np.array_equal(heads.extract(net, squares, "pool5", path), want)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_an_unknown_layer(net, squares, tmp_path):
     with pytest.raises(UnknownName, match="pool5"):
         heads.extract(net, squares, "pool9", tmp_path / "f.npy")
@@ -125,7 +144,7 @@ def test_refusals():
     x = np.zeros((1, 4, 2), np.float16)
     with pytest.raises(BadInput, match="4 pictures"):
         heads.fit_softmax(x, [0, 1], 2)
-    with pytest.raises(BadInput, match="learn"):
+    with pytest.raises(BadInput, match="no picture to learn from"):
         heads.fit_softmax(x, [0, 1, 0, 1], 2, learn=np.arange(0))
 
 

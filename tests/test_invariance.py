@@ -188,7 +188,7 @@ def test_pictures_that_are_known(small_zfnet, noise):
     }
     order = sorted(best, key=lambda t: -chances[best[t], t])
     assert inv.recognised(small_zfnet, images, targets, 2) == [best[t] for t in order[:2]]
-    with pytest.raises(BadInput, match="3 classes only"):
+    with pytest.raises(BadInput, match="3 classes only; ask for at most that many"):
         inv.recognised(small_zfnet, images, targets, 4)
 
 
@@ -199,14 +199,18 @@ def test_pictures_that_are_known(small_zfnet, noise):
         ({"layers": ["conv9"]}, UnknownName, "conv1, pool1"),
         ({"layers": []}, BadInput, "at least one layer"),
         ({"fill": "black"}, UnknownName, "edge, reflect, mean"),
+        ({"values": ["a"]}, BadInput, r"finite numbers in a row, not \['a'\]"),
         ({"values": []}, BadInput, "finite numbers in a row"),
         ({"values": [[1.0]]}, BadInput, "finite numbers in a row"),
         ({"values": [float("inf")]}, BadInput, "finite numbers in a row"),
         ({"targets": [1]}, BadInput, "3 whole numbers"),
         ({"targets": [0.5, 1, 1]}, BadInput, "3 whole numbers"),
+        ({"targets": ["dog", "cat", "fox"]}, BadInput, "3 whole numbers"),
+        ({"targets": [[0], [1, 2], [3]]}, BadInput, "3 whole numbers"),
         ({"targets": [0, 1, 7]}, BadInput, "from 0 to 6"),
         ({"targets": [0, -1, 2]}, BadInput, "from 0 to 6"),
         ({"batch_size": 0}, BadInput, "from 1 on"),
+        ({"batch_size": True}, BadInput, "from 1 on"),
         ({"images": torch.zeros(3, 3, 32, 32)}, BadInput, r"\(N, 3, 64, 64\)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,6 +122,21 @@ def test_features_use_no_dropout_and_keep_the_mode(small_zfnet, noise):
         small_zfnet.eval()
 
 
+def test_each_modules_own_mode_is_put_back(noise):
+    net = build(describe_variant("zfnet", input_size=64, width=1 / 32), 5).train()
+    net.fc6.eval()  # as one does to keep a part still
+    zfnb.features(net, noise(1, 64), "conv1")
+    assert net.training and net.fc7.dropout.training and not net.fc6.dropout.training
+
+
+def test_numbers_of_numpy_are_numbers_and_the_last_layer_tells_the_classes(trunk):
+    net = build(
+        describe_variant("zfnet", input_size=np.int64(64), width=np.float32(1 / 32)), np.int32(5)
+    )
+    assert net.input_size == 64 and type(net.input_size) is int
+    assert net.num_classes == 5 and trunk.num_classes is None
+
+
 def test_says_when_random(small_zfnet, trunk):
     assert "RANDOM" in str(small_zfnet)
     assert "RANDOM" not in str(trunk)
@@ -159,13 +175,19 @@ def test_bad_names(small_zfnet, noise):
         zfnb.load_model("zfnet", norm="both")
     with pytest.raises(UnknownName, match="ceil, pad, floor"):
         zfnb.load_model("zfnet", pools="round")
-    for variant in ({"width": 0}, {"input_size": 0}, {"input_size": 11.5}):
-        with pytest.raises(BadInput):
-            zfnb.load_model("zfnet", **variant)
+    for bad in (0, 11.5, True, "64"):
+        with pytest.raises(BadInput, match="input_size must be"):
+            zfnb.load_model("zfnet", input_size=bad)
+    for bad in (0, "0.5", True, float("inf"), float("nan")):
+        with pytest.raises(BadInput, match="width must be"):
+            zfnb.load_model("zfnet", width=bad)
     with pytest.raises(BadInput, match="larger input_size"):
         zfnb.load_model("zfnet", input_size=16)
-    with pytest.raises(BadInput, match="num_classes"):
-        zfnb.load_model("alexnet-no3467", num_classes=0)
+    for bad in (0, "10", 2.0, True):
+        with pytest.raises(BadInput, match="num_classes must be"):
+            zfnb.load_model("alexnet-no3467", num_classes=bad)
+        with pytest.raises(BadInput, match="num_classes must be"):
+            zfnb.load_model("torchvision-alexnet", "imagenet-trunk", num_classes=bad)
 
 
 def test_parameters_are_counted_without_making_them():

@@ -219,11 +219,15 @@ def test_a_module_of_ones_own_is_read_as_a_chain(noise):
         ({"square": 0}, "square must be from 1 to 64"),
         ({"square": 65}, "square must be from 1 to 64"),
         ({"square": 8.0}, "square must be"),
+        ({"square": True}, "square must be"),
         ({"stride": 0}, "stride must be a positive"),
+        ({"stride": True}, "stride must be a positive"),
         ({"target": 7}, "from 0 to 6"),
         ({"target": "cat"}, "from 0 to 6"),
+        ({"target": True}, "from 0 to 6"),
         ({"fill": "black"}, "grey, mean, noise, blur"),
         ({"fill": torch.zeros(3, 8, 8)}, r"must be \(3, 64, 64\)"),
+        ({"fill": torch.full((3, 64, 64), torch.nan)}, "fill holds NaN"),
         ({"layer": "conv9"}, "conv5"),
         ({"feature_map": 16}, "maps 0 to 15"),
         ({"method": "quick"}, "auto, windows, plain"),
@@ -234,6 +238,33 @@ def test_what_is_wrong_is_said(small_zfnet, noise, wrong, words):
         occlusion_maps(small_zfnet, noise(1, SIZE)[0], **({"square": 16} | wrong))
 
 
+def test_numbers_of_numpy_are_numbers(small_zfnet, noise):
+    image = noise(1, SIZE)[0]
+    own = occlusion_maps(small_zfnet, image, 2, 20, 44, feature_map=1)
+    numpy = occlusion_maps(small_zfnet, image, *map(np.int64, (2, 20, 44)), feature_map=np.int32(1))
+    assert torch.equal(own.probabilities, numpy.probabilities)
+    assert torch.equal(own.activation, numpy.activation)
+    kept = (numpy.target, numpy.square, numpy.stride, numpy.feature_map)
+    assert all(type(number) is int for number in kept)
+
+
+def test_a_square_that_no_output_reads_changes_nothing(noise):
+    """Filters of one pixel, three apart: most squares of one pixel lie between them."""
+    torch.manual_seed(0)
+    own = nn.Sequential(
+        *(nn.Conv2d(3, 4, 1, stride=3), nn.ReLU(), nn.Conv2d(4, 2, 2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(2 * 10 * 10, 3)),
+    )
+    image = noise(1, 33)[0]  # 33 places a row, 32 a chunk: a chunk may lie in unread rows alone
+    found, plain = (
+        occlusion_maps(own, image, 1, 1, 1, layer="conv2", feature_map=1, method=method)
+        for method in ("windows", "plain")
+    )
+    assert (found.probabilities - plain.probabilities).abs().max() < 1e-6
+    assert (found.activation - plain.activation).abs().max() < 1e-4
+    assert len(plain.probability.unique()) > 50
+
+
 def test_images_are_checked(small_zfnet, noise):
     with pytest.raises(BadInput, match="one image at a time, not 2"):
         occlusion_maps(small_zfnet, noise(2, SIZE), square=8)
@@ -241,5 +272,13 @@ def test_images_are_checked(small_zfnet, noise):
         occlusion_maps(small_zfnet, noise(1, 32), square=8)
     with pytest.raises(BadInput, match="NaN"):
         occlusion_maps(small_zfnet, noise(1, SIZE) * torch.nan, square=8)
+    image = noise(1, 20)[0]
+    for wrong, words in (
+        (image * torch.nan, "NaN"),
+        (image.double(), "float64 but the network"),
+        (image.to("meta"), "on meta but the network"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            occlusion_maps(Branched(), wrong, square=8, layer="one")
     with pytest.raises(BadInput, match="must be square"):
         occlusion_maps(Branched(), torch.zeros(3, 20, 24), square=8, layer="one")

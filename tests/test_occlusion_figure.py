@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 import zfnb
@@ -221,9 +222,12 @@ def test_a_square_that_hides_all_leaves_nothing_out(small_zfnet):
     assert all(row.window == row.positions for row in rows)
     assert occ.windows_share(rows) == pytest.approx(1)
     assert [r.layer for r in rows[-3:]] == ["fc6", "fc7", "fc8"]
-    for square in (0, 65, 2.5):
+    assert occ.layer_windows(small_zfnet, np.int64(64), np.int64(1)) == rows
+    for square in (0, 65, 2.5, True):
         with pytest.raises(BadInput, match="from 1 to 64 pixels"):
             occ.layer_windows(small_zfnet, square, 1)
+    with pytest.raises(BadInput, match="stride must be"):
+        occ.layer_windows(small_zfnet, 8, 0)
 
 
 # ---------------------------------------------------------------- one place at a time
@@ -248,6 +252,15 @@ def test_a_square_outside_of_the_picture_changes_nothing(small_zfnet, image):
     watcher = occ.Watcher(small_zfnet, image)
     assert torch.equal(watcher(-20, 10, 20).image, image)
     assert not torch.equal(watcher(-19, 10, 20).image, image)
+
+
+def test_the_classifier_of_a_network_of_ones_own_may_have_any_name(image):
+    own = nn.Sequential(
+        nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 15 * 15, 5)
+    ).eval()
+    watcher = occ.Watcher(zfnb.load_model(own, input_size=64), image, "conv1")
+    expected = own(image[None])[0].softmax(0)
+    assert torch.allclose(watcher.whole.probabilities, expected, atol=1e-6)
 
 
 def test_a_watcher_that_cannot_start(small_zfnet, trunk, image):

@@ -82,6 +82,8 @@ def test_shifts_by_hand(maps, halves):
     assert label_shift(made(maps, label, 1), halves) is None
     on = places_on(maps, halves.masks[1])
     assert on.tolist() == [[False, False, True, True]] * 4
+    elsewhere = dataclasses.replace(maps, positions=maps.positions.to("meta"))
+    assert places_on(elsewhere, halves.masks[1]).device.type == "meta"
 
 
 def test_shifts_need_a_label_and_a_place(maps, halves):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import zfnb
 from zfnb import occlusion_truth
 from zfnb.errors import BadInput, UnknownName
+from zfnb.models import build, describe_variant
 from zfnb.occlusion import OcclusionMaps
 from zfnb.occlusion_truth import (
     Grounding,
@@ -185,6 +186,26 @@ def test_boxes_follow_the_picture(monkeypatch):
             assert abs(int(columns.max()) + 1 - (32 * 73 / 64 - 4.5)) <= 1
 
 
+def test_pictures_are_where_the_network_is(monkeypatch):
+    with torch.device("meta"):
+        net = build(describe_variant("zfnet", input_size=64, width=1 / 16), 10)
+    seen = []
+
+    def answer(_, image, layer):
+        seen.append((image.device.type, layer))
+        return torch.zeros(1, 10)
+
+    monkeypatch.setattr(occlusion_truth, "features", answer)
+    scenes = zfnb.load_dataset("scenes", "test", per_stamp=1)
+    item = scenes.targets.index(0)
+    ((image, _, target),) = scene_pictures(net, scenes, [item])
+    assert image.device.type == "meta" and target == 0
+    one = OnePicture()
+    one.targets = (0,)
+    ((image, _, _),) = boxed_pictures(net, one, [0])
+    assert image.device.type == "meta" and seen == [("meta", "fc8")] * 2
+
+
 def test_measurements_replace_their_like(tmp_path):
     path = tmp_path / "results" / "occlusion.json"
     assert kept(path) == []
@@ -208,6 +229,8 @@ def test_the_command(tmp_path, monkeypatch, classifier):
     assert isinstance(wrong.exception, UnknownName)
     wrong = runner.invoke(app, ["--data", "scenes", "--network", "zfnet:tiny-imagenet"])
     assert "imagenet-trunk" in str(wrong.exception)
+    wrong = runner.invoke(app, ["--data", "scenes", "--network", "zfnet", "--square", "0"])
+    assert wrong.exit_code == 2 and "square" in wrong.output
     monkeypatch.setattr(occlusion_truth, "scene_classifier", lambda *_, **__: classifier)
     out = tmp_path / "occlusion.json"
     words = ["--data", "scenes", "--network", "torchvision-alexnet:imagenet-trunk"]

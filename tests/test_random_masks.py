@@ -56,6 +56,18 @@ def test_free_places_against_trying_them_all(within, side):
             assert found[row, column] == free
 
 
+@pytest.mark.parametrize("part", [(-9, 4, -4, 9), (4, -9, 9, -4), (-9, 20, 0, 24), (-2, -2, 3, 2)])
+def test_parts_over_and_beyond_the_border(part):
+    """A part wholly outside takes no place; of another, what is inside."""
+    inside = [[max(0, part[0]), max(0, part[1]), max(0, part[2]), max(0, part[3])]]
+    found, expected = (
+        free_places(3, 4, avoid, (0, 0, 20, 20), 20) for avoid in ([part], np.array(inside))
+    )
+    outside = min(part[2:]) <= 0 or max(part[:2]) >= 20
+    assert found.sum() == (18 * 17 if outside else 18 * 17 - 3 * 2)
+    assert outside or (found == expected).all()
+
+
 @pytest.mark.parametrize("one_place", [False, True])
 def test_random_boxes_keep_off_the_parts(one_place):
     like = np.array([(0, 0, 3, 4), (5, 5, 8, 9), (1, 1, 5, 4)])
@@ -109,4 +121,6 @@ def test_no_room_is_said():
         random_boxes(two, avoid, 10, one_place=True)
     with pytest.raises(BadInput, match="at least 1"):
         random_boxes(like, [np.empty((0, 4))], 10, draws=0)
+    with pytest.raises(BadInput, match="of 2 pictures but the parts to avoid of 1"):
+        random_boxes(two, avoid[:1], 10)
     assert torch.is_tensor(box_masks(two, 10))

@@ -359,7 +359,10 @@ def test_values_are_read_by_their_type(given, hint, value):
 
 @pytest.mark.parametrize(
     ("given", "hint"),
-    [("4.5", int), ("true", int), ("x", float), ("1", bool), ("[a]", list[int]), ("a: [", dict)],
+    [
+        *(("4.5", int), ("true", int), ("x", float), ("1", bool), ("[a]", list[int])),
+        *(("a: [", dict), ("5", list[int]), ("null", list[int]), ("5", list[int] | None)),
+    ],
 )
 def test_values_of_a_wrong_type_are_refused(given, hint):
     with pytest.raises(BadInput, match="Parameter x must be of type"):

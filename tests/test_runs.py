@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import zfnb
-from zfnb import classification, occlusion_truth, table1
+from zfnb import classification, occlusion_truth, report, runs, table1
 from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput
 from zfnb.runs import check_same, measurement, read_log, read_results, weights_name, write_json
@@ -29,6 +29,19 @@ def test_a_measurement():
     assert list(found["code"]) == ["zfnb", "commit", "changed"]
     assert found["machine"]["device"].startswith("CPU (")
     assert found["machine"]["torch"] == torch.__version__
+
+
+def test_another_repository_around_the_package_is_not_asked(monkeypatch):
+    """As of an environment inside the checkout of something else."""
+    monkeypatch.setattr(runs, "PACKAGE", runs.PACKAGE / "data")
+    assert runs.git("rev-parse", "HEAD") == ""
+    assert runs.commit.__wrapped__() == {"commit": None, "changed": []}
+
+
+def test_the_report_and_the_measurements_name_one_commit():
+    assert (found := runs.commit()["commit"]) is None or len(found) == 40
+    named = report.environment().get("commit", "").removesuffix("-dirty")
+    assert (found or "").startswith(named) and bool(named) == bool(found)
 
 
 def test_kept_files_say_the_same():

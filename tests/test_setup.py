@@ -72,7 +72,7 @@ def test_what_is_imported_is_declared():
 def test_the_readme_names_every_file():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text.partition("| of the paper | files")[2].partition("\n\n")[0]
-    patterns = re.findall(r"`([\w*]+)`", table) + ["plots*", "widgets*"]
+    patterns = [*re.findall(r"`([\w*]+)`", table), "plots*", "widgets*"]
     files = {path.stem for path in (ROOT / "zfnb").glob("*.py") if not path.stem.startswith("__")}
     named = {stem for stem in files if any(fnmatch(stem, pattern) for pattern in patterns)}
     assert named == files

@@ -18,7 +18,7 @@ from zfnb import table1
 from zfnb.correspondences import ZEROS, changes
 from zfnb.errors import BadInput, UnknownName
 from zfnb.face_marks import PAPERS, PARTS, SETS, Framed, marked_faces
-from zfnb.permutation import label_test, rank_test, to_distances
+from zfnb.permutation import all_distances, label_test, rank_test
 from zfnb.random_masks import box_masks
 from zfnb.table1 import PLACES, measure, part_and_random
 
@@ -57,7 +57,7 @@ def test_rows_are_what_their_parts_say(small_zfnet, faces, places):
         )[row["layer"]]
         of_the_part = changes(small_zfnet, faces.images, masks, [row["layer"]])[row["layer"]]
         assert torch.equal(signs[0], of_the_part)
-        distances = to_distances(signs[0], signs[1:], row["zero"])
+        distances = all_distances(signs, row["zero"])
         verdict = (rank_test if places == "one place" else label_test)(distances)
         assert (row["p"], row["trials"]) == (verdict.p, verdict.trials)
         assert row["moved"] == pytest.approx((of_the_part != 0).double().mean().item())

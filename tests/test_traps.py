@@ -149,6 +149,15 @@ def test_a_right_guess_of_the_size_does_no_harm(trunk, noise):
     assert traps.guessed_size(SwitchMaxPool2d(3, 2, 1), (55, 55)) == (109, 109)
 
 
+def test_a_guess_that_torch_would_refuse_is_said():
+    pool = SwitchMaxPool2d(3, 2)
+    pooled, switches = pool.with_switches(torch.arange(36.0).reshape(1, 1, 6, 6))
+    with pytest.raises(RuntimeError):
+        F.max_unpool2d(pooled, switches, 3, 2)
+    with pytest.raises(BadInput, match="the guessed 5 x 5 has no place for some switches; choose"):
+        traps.put_back(pooled, switches, pool, (6, 6), "no map size")
+
+
 def test_the_guess_is_what_torch_takes():
     x = torch.rand(1, 2, 10, 10)
     pooled, switches = SwitchMaxPool2d(3, 2, ceil_mode=True).with_switches(x)

@@ -495,8 +495,12 @@ def test_truncated_files(small, saved, ending, part):
 def test_files_of_something_else(tmp_path, ending):
     path = tmp_path / f"other{ending}"
     path.write_text("<html>404 Not Found</html>\n" * 20, encoding="utf-8")
-    with pytest.raises(BadWeights, match=f"^other{ending} "):
+    with pytest.raises(
+        BadWeights, match=f"(?s)^other{ending} .*; save (or download it again|its state)"
+    ):
         zfnb.load_model("alexnet", weights=path)
+    with pytest.raises(BadWeights, match=f"^other{ending} .*; save or download it again"):
+        read_metadata(path)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_reach_finds_every_output_that_reads_a_changed_input(step, size):
                     assert first <= output < first + window.length
 
 
+def test_a_window_that_no_output_reads_reaches_one_output():
+    """Inputs 1 and 2 of a filter of one tap that skips two: nothing reads them."""
+    window = reach(nn.Conv2d(1, 1, 1, 3), torch.tensor([1, 19, 20]), 1, 21, axis=0)
+    assert (window.length, window.patch) == (1, 1)
+    assert window.start.tolist() == [1, 6, 6] and window.patch_start.tolist() == [3, 18, 18]
+
+
 def test_gather_and_put_by_hand():
     maps = torch.arange(12.0).reshape(3, 4, 1)
     patches = gather(maps, torch.tensor([0, 1]), 2, torch.tensor([1, 3]), 2)

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from zfnb.adopt import as_network
+from zfnb.checks import map_number, whole_number
 from zfnb.data.loading import iterate
 from zfnb.data.pictures import preprocess
 from zfnb.errors import BadInput, BadPicture, StaleIndex, UnknownName
@@ -143,7 +144,8 @@ class TopActivations:
     k : int
         Entries a map, at the most.
     facts : dict of str
-        Which dataset and network: names and fingerprints, and how many pictures were seen.
+        Which dataset and network: names and fingerprints, how pictures were prepared, and how many
+        were seen.
     """
 
     def __init__(self, tables: dict[str, Table], boxes: dict[str, Tensor], facts: dict[str, str]):
@@ -185,7 +187,8 @@ class TopActivations:
         UnknownName, BadInput
             For an unknown layer, an empty dataset, images that do not fit.
         StaleIndex
-            If `checkpoint` holds an index of another dataset or network.
+            If `checkpoint` holds an index of another dataset or network, or of pictures that were
+            prepared in another way.
         """
         net = as_network(net)
         if isinstance(layers, str):
@@ -193,8 +196,7 @@ class TopActivations:
         layers = tuple(layers or (n for n in net.layer_names if n.startswith(("conv", "fc"))))
         for layer in layers:
             net.check_layer(layer)
-        if not isinstance(k, int) or k < 1:
-            raise BadInput(f"k must be a whole number from 1 on, not {k!r}.")
+        k = whole_number(k, "k must be a whole number from 1 on", 1)
         if not len(dataset):
             raise BadInput("The dataset is empty; give one with at least one picture.")
         layers = tuple(name for name in net.layer_names if name in layers)
@@ -204,6 +206,7 @@ class TopActivations:
             "dataset_fingerprint": dataset_fingerprint(dataset),
             "network": str(net),
             "network_fingerprint": fingerprint(net),
+            "preprocessing": preparation(net),
             "pictures": str(len(dataset)),
             "seen": "0",
         }
@@ -281,12 +284,7 @@ class TopActivations:
             For a layer or map that is not in the index.
         """
         table = self._table(layer)
-        if not isinstance(feature_map, int | np.integer) or not 0 <= feature_map < len(table.item):
-            raise BadInput(
-                f"Feature map {feature_map!r} is not in {layer}; it has maps 0 to "
-                f"{len(table.item) - 1}."
-            )
-        m = int(feature_map)
+        m = map_number(feature_map, len(table.item), layer)
         rows = zip(
             table.item[m].tolist(),
             table.value[m].tolist(),
@@ -329,7 +327,8 @@ class TopActivations:
         Raises
         ------
         StaleIndex
-            If it was made from another dataset or network, or is no index.
+            If it was made from another dataset or network, from pictures that were prepared in
+            another way, or is no index.
         """
         path = Path(path)
         if not path.is_file():
@@ -353,6 +352,13 @@ class TopActivations:
                     f"{path.name} was made from another {what} ({facts[what]}); delete it, or "
                     "build another index."
                 )
+        if net is not None and preparation(as_network(net)) != facts.get("preprocessing"):
+            how = "were prepared in another way (the network's .preprocessing differs)"
+            if "preprocessing" not in facts:  # in an index of an older version
+                how = "may have been prepared in another way"
+            raise StaleIndex(
+                f"{path.name} was made from pictures that {how}; delete it, or build another index."
+            )
         floors = json.loads(facts.pop("floors"))
         names = ("value", "item", "group", "position")
         layers = json.loads(facts.pop("layers"))
@@ -368,11 +374,20 @@ def as_input(net: Network, image: Image.Image | Tensor) -> Tensor:
     return image if isinstance(image, Tensor) else preprocess(image, net)
 
 
+def preparation(net: Network) -> str:
+    """How `net` has its pictures prepared, as a line of JSON."""
+    return json.dumps(asdict(net.preprocessing), sort_keys=True)
+
+
 def inputs(net: Network, dataset: Dataset, items: Sequence[int]) -> Tensor:
-    """Items of a dataset as a batch (N, 3, H, W) for `net`, e.g. those of `TopActivations.top`."""
+    """Items of a dataset as a batch (N, 3, H, W) for `net`, e.g. those of `TopActivations.top`.
+
+    It is where the network is.
+    """
     if not len(items):
         raise BadInput("No items were given; this feature map answers to no picture.")
-    return torch.stack([as_input(net, dataset[item][0]) for item in items])
+    images = torch.stack([as_input(net, dataset[item][0]) for item in items])
+    return images.to(next(net.parameters()).device)
 
 
 def floor(net: Network, layer: str) -> float:
@@ -387,12 +402,14 @@ def dataset_fingerprint(dataset: Dataset, pictures: int | None = 16) -> str:
     """SHA-256 in hexadecimal that tells datasets apart.
 
     A dataset's own ``fingerprint()``, where it has one; otherwise its length and so many of its
-    pictures, spread over it; all of them for None.
+    pictures, spread over it; all of them for None. A transform is not part of the dataset's own:
+    with one, both count: the dataset's own, and the pictures that come out of the transform.
     """
     own = getattr(dataset, "fingerprint", None)
-    if callable(own):
-        return own()
-    digest = hashlib.sha256(f"{type(dataset).__name__} {len(dataset)}".encode())
+    known = own() if callable(own) else None
+    if known is not None and getattr(dataset, "transform", None) is None:
+        return known
+    digest = hashlib.sha256((known or f"{type(dataset).__name__} {len(dataset)}").encode())
     looked = len(dataset) if pictures is None else min(pictures, len(dataset))
     for item in np.linspace(0, len(dataset) - 1, looked).astype(int).tolist():
         try:

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from zfnb.errors import BadInput, CannotInvert
 from zfnb.layers import ContrastNorm, SwitchMaxPool2d
-from zfnb.models import Network, build, output_shape
+from zfnb.models import Network, build, check_size, output_shape
 
 KNOWN = "Conv2d, ReLU, MaxPool2d, BatchNorm2d, Dropout, LocalResponseNorm, Flatten and Linear"
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -48,7 +48,8 @@ def as_network(module: nn.Module, input_size: int = 224, name: str | None = None
         return module
     if not isinstance(module, nn.Module):
         raise BadInput(f"A network must be an nn.Module, not {type(module).__name__}.")
-    name = name or type(module).__name__
+    name, input_size = name or type(module).__name__, check_size(input_size)
+    device = next(module.parameters(), torch.empty(0)).device
     layers: dict[str, nn.Sequential] = {}
     shape: tuple[int, ...] = (3, input_size, input_size)
     number, flat = 0, False
@@ -68,13 +69,7 @@ def as_network(module: nn.Module, input_size: int = 224, name: str | None = None
         if isinstance(step, nn.Conv2d | nn.Linear):
             number += 1
             layer = f"{'conv' if isinstance(step, nn.Conv2d) else 'fc'}{number}"
-            expected = step.in_channels if isinstance(step, nn.Conv2d) else step.in_features
-            given = shape[0] if isinstance(step, nn.Conv2d) or len(shape) == 1 else None
-            if given != expected:
-                raise BadInput(
-                    f"{path!r} expects {expected} inputs but gets {shape} at input_size="
-                    f"{input_size}; give the input_size that the network was made for."
-                )
+            check_input(step, shape, path, input_size)
             layers[layer] = nn.Sequential()
             if isinstance(step, nn.Linear):
                 if flat:
@@ -86,12 +81,17 @@ def as_network(module: nn.Module, input_size: int = 224, name: str | None = None
             shape = output_shape(step, shape, path)
             continue
         if isinstance(step, nn.ReLU):
-            if not layers or isinstance(list(layers.values())[-1][-1], SwitchMaxPool2d):
-                raise CannotInvert(f"The ReLU {path!r} follows no filters.")
+            if not layers:
+                raise CannotInvert(f"The ReLU {path!r} follows no filters; begin with filters.")
+            if isinstance(list(layers.values())[-1][-1], SwitchMaxPool2d):
+                raise CannotInvert(
+                    f"The ReLU {path!r} follows a pool; put it between the filters and the pool, "
+                    "which gives the same result."
+                )
             list(layers.values())[-1].add_module("relu", nn.ReLU())
             continue
         kind = "pool" if isinstance(step, nn.MaxPool2d) else "norm"
-        inner = copy_pool(step) if kind == "pool" else copy_norm(step, shape[0])
+        inner = copy_pool(step) if kind == "pool" else copy_norm(step, shape[0], device)
         layer = f"{kind}{number}"
         if layer in layers:
             raise CannotInvert(f"{path!r} is a second {kind} after convolution {number}.")
@@ -102,6 +102,26 @@ def as_network(module: nn.Module, input_size: int = 224, name: str | None = None
         raise CannotInvert(f"{name} holds no filters (no Conv2d or Linear).")
     net = Network(layers, name=name, input_size=input_size, weights=f"as given in {name}")
     return net.eval()
+
+
+def check_input(
+    step: nn.Conv2d | nn.Linear, shape: tuple[int, ...], path: str, input_size: int
+) -> None:
+    """Refuse filters that do not fit `shape`, (C, H, W) or (units,), of what comes in."""
+    if isinstance(step, nn.Conv2d):
+        if step.in_channels != shape[0]:
+            raise BadInput(
+                f"{path!r} expects {step.in_channels} channels but gets {shape[0]}; pictures come "
+                "in with 3 (red, green, blue), and a network of others cannot be taken in."
+            )
+    elif len(shape) != 1:
+        raise BadInput(f"{path!r} expects units but gets maps {shape}; put nn.Flatten() before it.")
+    elif step.in_features != shape[0]:
+        raise BadInput(
+            f"{path!r} expects {step.in_features} inputs but gets {shape[0]} at input_size="
+            f"{input_size}; give the input_size that the network was made for (of pictures with 3 "
+            "channels: a network of grey ones cannot be taken in)."
+        )
 
 
 def chain(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -295,7 +315,9 @@ def copy_pool(pool: nn.MaxPool2d) -> SwitchMaxPool2d:
     )
 
 
-def copy_norm(norm: nn.LocalResponseNorm | ContrastNorm, maps: int) -> ContrastNorm:
+def copy_norm(
+    norm: nn.LocalResponseNorm | ContrastNorm, maps: int, device: torch.device
+) -> ContrastNorm:
     if isinstance(norm, ContrastNorm):
         return norm
-    return ContrastNorm(maps, norm.size, norm.alpha, norm.beta, norm.k)
+    return ContrastNorm(maps, norm.size, norm.alpha, norm.beta, norm.k).to(device)

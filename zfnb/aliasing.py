@@ -147,7 +147,7 @@ def aliased_share(weight: Tensor, stride: int, pictures: Tensor) -> np.ndarray:
             energy += 2 * (pictures[c, d, :, :half] * (w[:, d] * w[:, c].conj())).real
     energy[:, :, 1 : (size + 1) // 2] *= 2
     aliased = energy * (1 - carried(stride, size)[:, :half])
-    return (aliased.sum((1, 2)) / energy.sum((1, 2))).numpy()
+    return (aliased.sum((1, 2)) / energy.sum((1, 2))).cpu().numpy()
 
 
 def carried(stride: int, size: int = SIZE) -> Tensor:
@@ -163,6 +163,15 @@ def carried(stride: int, size: int = SIZE) -> Tensor:
     off = torch.fft.fftfreq(size, dtype=torch.float64).abs() - 1 / (2 * stride)
     axis = torch.where(off.abs() < EDGE, 0.5, (off < 0).double())
     return axis[:, None] * axis[None]
+
+
+def check_channels(weight: Tensor, images: Tensor) -> None:
+    """Filters (M, C, h, w) and pictures (N, C, H, H) must have the same C."""
+    if weight.shape[1] != images.shape[1]:
+        raise BadInput(
+            f"The number of channels is {images.shape[1]} in the pictures, but {weight.shape[1]} "
+            "in the filters; give pictures as the layer sees them."
+        )
 
 
 def shift_error(weight: Tensor, images: Tensor, stride: int) -> np.ndarray:
@@ -189,9 +198,11 @@ def shift_error(weight: Tensor, images: Tensor, stride: int) -> np.ndarray:
     """
     weight = checked(weight)
     carried(stride)  # a valid stride
+    pictures = faded(images)
     side = images.shape[-1]
     if side % stride:
         raise BadInput(f"Pictures of {side} pixels are not a multiple of the stride {stride}.")
+    check_channels(weight, images)
     w = transform(weight, side)
     coarse = side // stride
     # Moving a map of this many positions back by a shift, as a phase at each of its frequencies. At
@@ -205,7 +216,7 @@ def shift_error(weight: Tensor, images: Tensor, stride: int) -> np.ndarray:
     back = [torch.exp(-1j * (down + right)) for right in across]  # (s, s, 1, h, h)
     error = torch.zeros(len(w), dtype=torch.float64)
     energy = torch.zeros_like(error)
-    for picture in torch.fft.fft2(faded(images)):
+    for picture in torch.fft.fft2(pictures):
         response = torch.fft.ifft2((picture * w.conj()).sum(1)).real  # (M, H, H): stride 1
         maps = response.reshape(len(w), coarse, stride, coarse, stride)
         maps = torch.fft.fft2(maps.permute(2, 4, 0, 1, 3))  # (s, s, M, h, h): a map a shift
@@ -214,7 +225,7 @@ def shift_error(weight: Tensor, images: Tensor, stride: int) -> np.ndarray:
         together = [(maps * phase).sum((0, 1)).abs().square().sum((1, 2)) for phase in back]
         error += 2 * squares - sum(together) / stride**2
         energy += squares
-    return (error / energy).clamp(min=0).numpy()
+    return (error / energy).clamp(min=0).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -253,7 +264,9 @@ def respond(weight: Tensor, image: Tensor, stride: int) -> Response:
             f"A picture must be (C, H, H) with H a multiple of the stride {stride}, not "
             f"{tuple(image.shape)}."
         )
-    w = transform(checked(weight[None]), image.shape[-1])[0]
+    weight = checked(weight[None])
+    check_channels(weight, image[None])
+    w = transform(weight, image.shape[-1])[0]
     dense = torch.fft.ifft2((torch.fft.fft2(image.cpu().double()) * w.conj()).sum(0)).real
     kept = dense[::stride, ::stride]
     # Between its positions a map is zero: that repeats its spectrum; the lowest copy is smooth.
@@ -299,7 +312,7 @@ def projected_finer(projections: Tensor, stride: int) -> np.ndarray:
         NaN for an empty projection.
     """
     power = _projected_power(projections)
-    return ((power * (1 - carried(stride))).sum((1, 2)) / power.sum((1, 2))).numpy()
+    return ((power * (1 - carried(stride))).sum((1, 2)) / power.sum((1, 2))).cpu().numpy()
 
 
 def finer_by_map(projections: Sequence[Tensor], stride: int) -> np.ndarray:
@@ -415,5 +428,11 @@ def grid_energy(projections: Tensor, stride: int) -> GridEnergy:
 def _projected_power(projections: Tensor) -> Tensor:
     """Energy of projections at each frequency (k, S, S); a Hann window fades their borders out."""
     pixels = checked(projections.detach().nan_to_num())
+    side = max(pixels.shape[-2:])
+    if side > SIZE:
+        raise BadInput(
+            f"Projections of {side} x {side} pixels are too large; give those of a layer whose "
+            f"receptive field has at most {SIZE}."
+        )
     window = torch.hann_window(pixels.shape[-1] + 2, periodic=False, dtype=torch.float64)[1:-1]
     return power_spectrum(pixels * window[:, None] * window).sum(1)

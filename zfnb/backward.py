@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from zfnb.errors import BadInput, UnknownName
+from zfnb.checks import map_number
+from zfnb.errors import UnknownName
 from zfnb.layers import ContrastNorm
-from zfnb.models import Network, check_images
+from zfnb.models import Network, check_images, evaluation_mode
 
 RULES = ("deconvnet", "gradient", "guided")
 
@@ -86,13 +87,12 @@ def project(
     if rule not in RULES:
         raise UnknownName.of("rule", rule, RULES)
     maps = net.shapes[net.check_layer(layer)][0]
-    if not 0 <= feature_map < maps:
-        raise BadInput(f"Feature map {feature_map} is not in {layer}; it has maps 0 to {maps - 1}.")
+    feature_map = map_number(feature_map, maps, layer)
     if through_norm is None:
         through_norm = rule != "deconvnet"
     images = check_images(net, images).detach().requires_grad_()
     x = images
-    with torch.enable_grad():
+    with evaluation_mode(net), torch.enable_grad():
         for _, step in net.steps(to=layer):
             if isinstance(step, nn.ReLU):
                 x = ReLU.apply(x, rule)

@@ -138,15 +138,14 @@ def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None
         If they do not, or the network has no classifier.
     """
     name = name or net.name
-    if net.layer_names[-1] != "fc8":
+    if net.num_classes is None:
         raise BadInput(f"{name} has no classifier: it cannot be asked for classes.")
     ours = [synset for synset, _ in net.classes or []]
     theirs = [synset or "" for synset in getattr(dataset, "synsets", None) or []]
-    outputs = net.shapes["fc8"][0]
     known = all(ours) and all(theirs) and ours and theirs
-    if outputs != len(dataset.classes) or (known and ours != theirs):
+    if net.num_classes != len(dataset.classes) or (known and ours != theirs):
         raise BadInput(
-            f"{name} knows {outputs} classes, which are not the {len(dataset.classes)} of "
+            f"{name} knows {net.num_classes} classes, which are not the {len(dataset.classes)} of "
             f"{dataset.name}; choose weights that were trained on {dataset.name}."
         )
 

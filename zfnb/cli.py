@@ -38,7 +38,8 @@ def say_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=say_version, is_eager=True, help="say it, leave")
+        bool,
+        typer.Option("--version", callback=say_version, is_eager=True, help="print it and exit"),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
 ) -> None:
@@ -81,7 +82,7 @@ def report(
 
 
 def numbers_of(only: list[str] | None, more: list[str] | None = None) -> list[str]:
-    """The numbers of notebooks in ``--only 02 04``, ``--only 02,04`` and ``--only 02 --only 04``."""
+    """Numbers of notebooks in ``--only 02 04``, ``--only 02,04`` and ``--only 02 --only 04``."""
     return [n for n in re.split(r"[,\s]+", " ".join([*(only or []), *(more or [])])) if n]
 
 
@@ -175,7 +176,7 @@ def top(
     ] = None,
     k: Annotated[int, typer.Option(help="pictures a feature map", min=1)] = 9,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="the index; an interrupted one is gone on with")
+        Path, typer.Option("--out", "-o", help="file of the index; an unfinished one is continued")
     ] = Path("index.safetensors"),
     sheet: Annotated[Path | None, typer.Option(help="draw --feature-map as a picture")] = None,
     feature_map: Annotated[
@@ -189,11 +190,13 @@ def top(
     check_suffix(sheet)
     dataset = zfnb.load_dataset("folder", root=folder)
     net = load(network, weights)
+    if feature_map is not None:
+        check_map(net, names, feature_map)
     index = zfnb.TopActivations.build(net, dataset, names or None, k, checkpoint=out, progress=True)
     typer.echo(f"{out}: {len(dataset)} pictures, layers {', '.join(index.layers)}")
     if feature_map is None:
         return
-    for layer in index.layers:
+    for layer in (layer for layer in index.layers if feature_map < index.maps(layer)):
         rows = [
             (f"{row.activation:.3f}", dataset.key(row.item), f"{row.box}")
             for row in index.top(layer, feature_map)
@@ -246,6 +249,15 @@ def load(network: str, weights: str):
         typer.echo(f"The weights of {network} are random: nothing was learned.", err=True)
         return zfnb.load_model(network)
     return zfnb.load_model(network, weights=weights)
+
+
+def check_map(net, layers: list[str], feature_map: int) -> None:
+    """Refuse a map that is not in each of `layers`, or in no layer, before the work is done."""
+    from zfnb.checks import map_number
+
+    maps = {name: net.shapes[name][0] for name in map(net.check_layer, layers or net.layer_names)}
+    for name in layers or [max(maps, key=maps.get)]:
+        map_number(feature_map, maps[name], name)
 
 
 def check_suffix(path: Path | None) -> None:

@@ -141,7 +141,7 @@ def changes(
         int8: -1, 0 or 1.
     """
     net = as_network(net)
-    layers = [net.check_layer(layer) for layer in layers]
+    layers = [net.check_layer(layer) for layer in dict.fromkeys(layers)]
     if not layers:
         raise BadInput("There is no layer to compare at; give at least one.")
     images = check_images(net, images)

@@ -22,12 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfnb.adopt import as_network
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import BadInput, CannotInvert, UnknownName
 from zfnb.layers import COLLISIONS, ContrastNorm, SwitchMaxPool2d, scatter_by_switch
 from zfnb.models import Network, check_images, evaluating
 from zfnb.receptive import geometry, receptive_boxes
 
 RULES = ("deconvnet", "gradient", "guided")
+PASSED = (  # what the way down knows; dropout does nothing there
+    *(nn.Conv2d, nn.Linear, nn.Flatten, nn.ReLU, SwitchMaxPool2d, ContrastNorm),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ class Deconvnet:
     UnknownName
         For an unknown rule or treatment of collisions.
     CannotInvert
-        If the network is not a chain of layers that can be passed.
+        If the network is not a chain of layers that can be passed. Batch normalisation has to be
+        folded into the filters first; `zfnb.adopt.fold_batch_norm`.
     """
 
     def __init__(self, net: nn.Module, collisions: str = "sum", rule: str = "deconvnet"):
@@ -119,6 +124,7 @@ class Deconvnet:
         if rule not in RULES:
             raise UnknownName.of("rule", rule, RULES)
         self.net: Network = as_network(net)
+        check_steps(self.net)
         self.collisions = collisions
         self.rule = rule
 
@@ -242,7 +248,8 @@ class Deconvnet:
         try:
             position = torch.as_tensor(where, device=chosen.device)
             whole = not position.is_floating_point() and position.dtype != torch.bool
-            position = position.expand(m, 2) if whole else None
+            fits = tuple(position.shape) in ((2,), (m, 2))
+            position = position.expand(m, 2) if whole and fits else None
         except (TypeError, ValueError, RuntimeError):
             position = None
         if position is None:
@@ -288,6 +295,21 @@ class Deconvnet:
             maps = activations[:, :, None, None] if activations.ndim == 2 else activations
             signal = signal * (cut(maps, image, window) > 0)
         return Window(signal, window.start)
+
+
+def check_steps(net: Network) -> None:
+    """Refuse a network with a step that the way down does not know."""
+    for layer, step in net.steps():
+        if isinstance(step, nn.BatchNorm1d | nn.BatchNorm2d):
+            raise CannotInvert(
+                f"{layer} of {net.name} holds batch normalisation; fold it into the filters first: "
+                "zfnb.adopt.fold_batch_norm(net) gives the plain network with the same outputs."
+            )
+        if not isinstance(step, PASSED):
+            raise CannotInvert(
+                f"{layer} of {net.name} holds a {type(step).__name__}, which a deconvnet cannot "
+                "pass; build the network without it."
+            )
 
 
 def whole(signal: Tensor) -> Window:

@@ -241,11 +241,12 @@ def evolution(
         images = inputs(net, dataset, items[there].tolist())
         chosen = [maps[m] for m in there]
         projected = Deconvnet(net).project(images, layer, chosen)
+        images, pixels = images.cpu(), projected.pixels.cpu()
         pictures[e, there] = images
         patches[e, there] = _seen(images, net, layer, projected.position)
-        projections[e, there] = _seen(projected.pixels, net, layer, projected.position)
-        activations[e, there] = projected.activation.numpy()
-        boxes[e, there] = projected.box.numpy()
+        projections[e, there] = _seen(pixels, net, layer, projected.position)
+        activations[e, there] = projected.activation.cpu().numpy()
+        boxes[e, there] = projected.box.cpu().numpy()
     items = winners[:, maps]
     return Evolution(
         layer, found.epochs, tuple(maps), items, activations, boxes, pictures, patches, projections

@@ -208,6 +208,8 @@ def energy_on_object(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much of a projection lies on the object, which scenes know exactly.
 
+    A map that answers to no picture has no projection, and gives no value.
+
     Returns
     -------
     energy : array (M,) in [0, 1]
@@ -220,12 +222,15 @@ def energy_on_object(
     energy, area = [], []
     for feature_map in maps:
         records = index.top(layer, feature_map)
+        if not records:
+            continue
         seen = [scenes.scene(record.item) for record in records]
         images = torch.stack([preprocess(scene.picture, net) for scene in seen])
+        images = images.to(next(net.parameters()).device)
         positions = torch.tensor([record.position for record in records])
         pixels = deconvnet.project(images, layer, feature_map, positions).pixels
         for record, scene, projected in zip(records, seen, pixels, strict=True):
-            mask = object_mask(net, scene)
+            mask = object_mask(net, scene).to(pixels.device)
             top, left, bottom, right = record.box
             squares = projected.square().sum(0)
             total = squares.sum().item()

@@ -95,7 +95,7 @@ def watch(settings: Settings, train_set: Dataset, folder: str | Path, **options)
     def on_step(run: Run) -> None:
         (_, first), *others = filters(run.net)
         weight = first.weight.detach().cpu()
-        sizes.append(filter_rms(weight).numpy())
+        sizes.append(filter_rms(weight).cpu().numpy())
         above.append(max((filter_rms(m.weight).max().item() for _, m in others), default=0.0))
         seen["run"] = run
         if "filters" not in seen or np.isfinite(sizes[-1]).all():

@@ -46,13 +46,22 @@ def first_filters(net: nn.Module) -> tuple[Tensor, int]:
     BadInput
         If the network has no filters, or another stride along the rows than along the columns.
     """
+    convolution = _some_filters(net)[0][1]
+    down, across = convolution.stride
+    if down != across:
+        raise BadInput(
+            f"Layer 1 takes steps of {down} pixels down and {across} across; give a network whose "
+            "layer 1 has the same stride both ways."
+        )
+    return convolution.weight.detach().cpu().float(), convolution.stride[0]
+
+
+def _some_filters(net: nn.Module) -> list[tuple[str, nn.Conv2d]]:
+    """The layers of filters, at least one."""
     found = filters(net)
     if not found:
         raise BadInput("The network has no layer of filters; give one with a convolution.")
-    convolution = found[0][1]
-    if len(set(convolution.stride)) > 1:
-        raise BadInput(f"Layer 1 has the stride {convolution.stride}; it must be the same twice.")
-    return convolution.weight.detach().cpu().float(), convolution.stride[0]
+    return found
 
 
 def random_start(net: Network, seed: int = 0) -> Network:
@@ -156,7 +165,7 @@ def grey_and_colour(weight: Tensor) -> tuple[Tensor, Tensor]:
 def colour_share(weight: Tensor) -> np.ndarray:
     """Part of each filter's energy that is colour (M,), in [0, 1]; NaN for a filter of zeros."""
     total = checked(weight).square().sum((1, 2, 3))
-    return (grey_and_colour(weight)[1].square().sum((1, 2, 3)) / total).numpy()
+    return (grey_and_colour(weight)[1].square().sum((1, 2, 3)) / total).cpu().numpy()
 
 
 def radial_spectrum(power: Tensor, rings: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +195,7 @@ def radial_spectrum(power: Tensor, rings: int = 24) -> tuple[np.ndarray, np.ndar
     inside = ring < rings
     sums = power.new_zeros(len(power), rings).index_add_(1, ring[inside], power[:, inside])
     centres = (np.arange(rings) + 0.5) / (2 * rings)
-    return centres, (sums / power.sum(1, keepdim=True)).numpy()
+    return centres, (sums / power.sum(1, keepdim=True)).cpu().numpy()
 
 
 def band_shares(weight: Tensor, limit: float = 0.5) -> np.ndarray:
@@ -211,7 +220,7 @@ def band_shares(weight: Tensor, limit: float = 0.5) -> np.ndarray:
     power = power_spectrum(weight).sum(1)  # (M, S, S)
     bands = _bands(limit)
     shares = torch.stack([power[:, bands == n].sum(1) for n in range(len(BANDS))], 1)
-    return (shares / power.sum((1, 2))[:, None]).numpy()
+    return (shares / power.sum((1, 2))[:, None]).cpu().numpy()
 
 
 def peak_frequency(weight: Tensor) -> np.ndarray:
@@ -242,7 +251,7 @@ def _peaks(weight: Tensor) -> tuple[np.ndarray, np.ndarray]:
     order = radius.argsort(stable=True)
     top = power.amax(1, keepdim=True)
     index = order[(power[:, order] >= top * (1 - EDGE)).int().argmax(1)]  # the first of the highest
-    return index.numpy(), radius[index].masked_fill(top[:, 0] == 0, torch.nan).numpy()
+    return index.cpu().numpy(), radius[index].masked_fill(top[:, 0] == 0, torch.nan).cpu().numpy()
 
 
 def _bands(limit: float) -> Tensor:
@@ -272,13 +281,13 @@ def effective_number(weight: Tensor) -> float:
 def dead(weight: Tensor) -> np.ndarray:
     """Filters (M,) bool of an RMS below a tenth of the layer's median (`DEAD`), or of zeros."""
     rms = _rms(weight)
-    return ((rms < DEAD * rms.median()) | (rms == 0)).numpy()
+    return ((rms < DEAD * rms.median()) | (rms == 0)).cpu().numpy()
 
 
 def dominating(weight: Tensor) -> np.ndarray:
     """Filters (M,) bool of an RMS above three times the layer's median (`DOMINATING`)."""
     rms = _rms(weight)
-    return (rms > DOMINATING * rms.median()).numpy()
+    return (rms > DOMINATING * rms.median()).cpu().numpy()
 
 
 def nearest_likeness(weight: Tensor) -> np.ndarray:
@@ -293,7 +302,7 @@ def nearest_likeness(weight: Tensor) -> np.ndarray:
         raise BadInput("Two filters that are not zero are needed to compare them.")
     unit = flat / length[:, None]
     cosine = (unit @ unit.T).abs().fill_diagonal_(-1).nan_to_num(nan=-1)
-    return cosine.amax(1).clamp(max=1).masked_fill(length == 0, torch.nan).numpy()
+    return cosine.amax(1).clamp(max=1).masked_fill(length == 0, torch.nan).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -348,11 +357,16 @@ def map_answers(net: Network, images: Tensor, batch_size: int = 32) -> dict[str,
     -------
     dict {layer: Answers}
         For conv1, conv2, ...
+
+    Raises
+    ------
+    BadInput
+        If the network has no filters, or there are fewer than two pictures.
     """
+    layers = [layer for layer, _ in _some_filters(net)]
     images = check_images(net, images)
     if len(images) < 2:
         raise BadInput("One picture does not tell how answers vary; give at least two.")
-    layers = [layer for layer, _ in filters(net)]
     strongest: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     with evaluating(net):
         for x in images.split(batch_size):

@@ -63,6 +63,8 @@ def extract(
     shape, note = (views, len(squares), d), path.with_suffix(".views.json")
     made_of = {"network": fingerprint(net), "layer": layer, "seed": seed, "shape": list(shape)}
     first = views_done(path, note, made_of)
+    if not first:  # an interruption must not leave a note beside the file that is begun anew
+        note.unlink(missing_ok=True)
     found = np.lib.format.open_memmap(path, *(("r+",) if first else ("w+", np.float16, shape)))
     parts = list(in_parts(np.arange(len(squares)), batch))
     for view in range(first, views):
@@ -136,8 +138,12 @@ def fit_softmax(
     views, n, d = features.shape
     targets = torch.as_tensor(np.asarray(targets), dtype=torch.long)
     learn = np.arange(n) if learn is None else np.asarray(learn)
-    if len(targets) != n or not len(learn):
-        raise BadInput(f"There are {n} pictures' features, {len(targets)} targets to learn from.")
+    if len(targets) != n:
+        raise BadInput(
+            f"There are features of {n} pictures but {len(targets)} targets; give one a picture."
+        )
+    if not len(learn):
+        raise BadInput("There is no picture to learn from; give at least one.")
     generator = np.random.default_rng(seeded("head", seed))
     sample = features[0, np.sort(generator.choice(learn, min(512, len(learn)), replace=False))]
     scale = float(np.sqrt(np.square(sample.astype(np.float32)).mean())) or 1.0

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zfnb.adopt import as_network
+from zfnb.checks import whole_number
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import Network, check_images, evaluating
 from zfnb.movable import Movable
@@ -132,7 +133,10 @@ def invariance_curves(
     net, transform = as_network(net), transformation(transform)
     alone = isinstance(images, Movable)
     at_rest = check_images(net, images.images if alone else images)
-    values = np.asarray(values, dtype=float)
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise BadInput(f"values must be finite numbers in a row, not {values!r}.") from None
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise BadInput("values must be finite numbers in a row, at least one.")
     layers = [layers] if isinstance(layers, str) else list(layers)
@@ -141,8 +145,7 @@ def invariance_curves(
             net.check_layer(layer)
     if not layers:
         raise BadInput("Name at least one layer.")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise BadInput(f"batch_size must be a whole number from 1 on, not {batch_size!r}.")
+    batch_size = whole_number(batch_size, "batch_size must be a whole number from 1 on", 1)
     wanted = None if targets is None else checked_targets(net, targets, len(at_rest))
 
     reference, chances = _answers(net, at_rest, layers, wanted is not None)
@@ -222,18 +225,21 @@ def lengths(vectors: Tensor) -> np.ndarray:
 
 def checked_targets(net: Network, targets: Sequence[int], count: int) -> Tensor:
     """Targets as a tensor (N,); refused where they are not classes of the network."""
-    if len(net.shapes[net.layer_names[-1]]) != 1:
+    classes = net.num_classes
+    if classes is None:
         raise BadInput(
             f"{net.name} has no classifier, so no label has a probability: give targets=None, or "
             "load weights with a classifier."
         )
-    classes = net.shapes[net.layer_names[-1]][0]
-    targets = torch.as_tensor(np.asarray(targets))
-    if targets.shape != (count,) or targets.is_floating_point():
+    try:
+        targets = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
+    except ValueError:  # rows of unequal length
+        targets = np.array(None)
+    if targets.shape != (count,) or targets.dtype.kind not in "iu":
         raise BadInput(f"targets must be {count} whole numbers, one a picture.")
     if not ((targets >= 0) & (targets < classes)).all():
         raise BadInput(f"targets must be from 0 to {classes - 1}, the classes of {net.name}.")
-    return targets.long()
+    return torch.from_numpy(targets.astype(np.int64))
 
 
 def recognised(net: nn.Module, images: Tensor, targets: Sequence[int], count: int) -> list[int]:
@@ -255,5 +261,7 @@ def recognised(net: nn.Module, images: Tensor, targets: Sequence[int], count: in
     for item in order:
         best.setdefault(int(wanted[item]), item)
     if len(best) < count:
-        raise BadInput(f"There are pictures of {len(best)} classes only; ask for fewer than that.")
+        raise BadInput(
+            f"There are pictures of {len(best)} classes only; ask for at most that many."
+        )
     return list(best.values())[:count]

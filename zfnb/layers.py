@@ -1,8 +1,9 @@
-"""The three operations that Zeiler & Fergus add to a plain convolutional network.
+"""Three operations of ZFNet and its deconvnet that torch has in another form only.
 
 - `SwitchMaxPool2d`: max pooling that can say where each maximum was (the *switch*), Sec. 2.1.
 - `unpool`: its approximate inverse, which puts each value back at its switch, Sec. 2.1.
-- `ContrastNorm`: contrast normalisation across feature maps, Sec. 3 (Fig. 3).
+- `ContrastNorm`: contrast normalisation across feature maps, AlexNet's, which ZFNet keeps, Sec. 3
+  (Fig. 3).
 
 Shapes: N pictures, C feature maps, H x W positions of the larger map, h x w of the pooled one.
 """

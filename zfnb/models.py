@@ -13,15 +13,18 @@ Shapes: N pictures, C feature maps, H x W positions.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init as _skip_init
 
+from zfnb.checks import whole_number
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, UnknownName
 from zfnb.layers import ContrastNorm, SwitchMaxPool2d
@@ -207,6 +210,12 @@ class Network(nn.Module):
             shapes[name] = shape = output_shape(step, shape, name)
         return shapes
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of outputs of the classifier; None for a network without one."""
+        shape = self.shapes[self.layer_names[-1]]
+        return shape[0] if len(shape) == 1 else None
+
     def check_layer(self, layer: str) -> str:
         """Return `layer`, or raise `UnknownName` with the valid layers."""
         if layer not in self.layer_names:
@@ -262,8 +271,7 @@ def build(description: Description, num_classes: int = 1000, **labels) -> Networ
 
     `labels` go to `Network` (preprocessing, weights, classes).
     """
-    if num_classes < 1:
-        raise BadInput(f"num_classes must be at least 1, not {num_classes}.")
+    num_classes = whole_number(num_classes, "num_classes must be a whole number from 1 on", 1)
     layers: dict[str, nn.Module] = {}
     shape = (3, description.input_size, description.input_size)
     for number, conv in description.conv.items():
@@ -376,13 +384,11 @@ def describe_variant(
             raise UnknownName.of("treatment of pool edges", pools, POOL_EDGES)
         description = replace(description, pools=pools)
     if input_size is not None:
-        if not isinstance(input_size, int) or input_size < 1:
-            raise BadInput(f"input_size must be a positive number of pixels, not {input_size!r}.")
-        description = replace(description, input_size=input_size)
+        description = replace(description, input_size=check_size(input_size))
     if batch_norm is not None:
         description = replace(description, batch_norm=bool(batch_norm))
     if width is not None:
-        if not width > 0:
+        if isinstance(width, bool) or not isinstance(width, Real) or not 0 < width < math.inf:
             raise BadInput(f"width must be a positive factor, not {width!r}.")
         scaled = {
             number: replace(conv, maps=max(1, round(conv.maps * width)))
@@ -393,6 +399,11 @@ def describe_variant(
             description, conv=scaled, fc=None if description.fc is None else hidden
         )
     return description
+
+
+def check_size(input_size: object) -> int:
+    """An `input_size` as an int, or what is wrong with it."""
+    return whole_number(input_size, "input_size must be a positive number of pixels", 1)
 
 
 def load_model(
@@ -415,7 +426,8 @@ def load_model(
     num_classes : int
         Number of outputs of the classifier. A weights file knows its own.
     **variant
-        `input_size`, `norm`, `pools`, `width`, `batch_norm`: see `describe_variant`.
+        `input_size`, `norm`, `pools`, `width`, `batch_norm`: see `describe_variant`. A network of
+        one's own takes `input_size` alone.
 
     Returns
     -------
@@ -442,6 +454,9 @@ def load_model(
                 "A network of one's own comes with its weights and its classes; load them into it "
                 "first, and call load_model(network) alone."
             )
+        for key in variant:
+            if key != "input_size":
+                raise UnknownName.of("variant of a network of one's own", key, ["input_size"])
         return as_network(name, **variant)
     from zfnb.weights import load_weights  # weights needs this file
 
@@ -452,6 +467,7 @@ def load_model(
         return build(describe_variant(name, **variant), num_classes)
     if name not in NETWORKS:
         raise UnknownName.of("network", name, NETWORKS)
+    num_classes = whole_number(num_classes, "num_classes must be a whole number from 1 on", 1)
     return load_weights(name, weights, num_classes, variant)
 
 
@@ -479,15 +495,22 @@ def count_parameters(description: Description, num_classes: int = 1000) -> int:
 
 
 @contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) and no autograd inside; the mode is put back after."""
-    was_training = net.training
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside (no dropout); each module's own mode is put back after."""
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
-        net.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no autograd inside; each module's own mode is put back after."""
+    with evaluation_mode(net), torch.inference_mode():
+        yield
 
 
 def check_images(net: Network, images: Tensor) -> Tensor:
@@ -507,7 +530,13 @@ def check_images(net: Network, images: Tensor) -> Tensor:
         )
     if not len(images):
         raise BadInput("The batch of images is empty; give at least one image.")
-    weight = next(net.parameters())
+    check_values(net, images)
+    return images
+
+
+def check_values(net: nn.Module, images: Tensor) -> None:
+    """Refuse images of another type or on another device than a network's, or with NaN."""
+    weight = next(net.parameters(), images)
     if images.dtype != weight.dtype:
         raise BadInput(
             f"Images are {images.dtype} but the network is {weight.dtype}; "
@@ -520,7 +549,6 @@ def check_images(net: Network, images: Tensor) -> Tensor:
         )
     if not torch.isfinite(torch.stack(images.aminmax())).all():  # one pass: NaN is an extreme too
         raise BadInput("The images hold NaN or infinite values; check how they were made.")
-    return images
 
 
 def features(net: nn.Module, images: Tensor, layer: str) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from zfnb.data import all_stamps, background, compose, preprocess, stamp
 from zfnb.errors import BadInput
+from zfnb.feature_sheets import seen_mask
 from zfnb.models import Network
 from zfnb.transformations import Transformation
 
@@ -86,10 +87,8 @@ def movable(
         raise BadInput("Give as many alphas and backgrounds as pictures, and at least one.")
     images = torch.stack([preprocess(picture, net) for picture in pictures])
     behind = torch.stack([preprocess(picture, net) for picture in backgrounds])
-    mean, std = net.preprocessing.mean[0], net.preprocessing.std[0]
     masks = [np.rint(np.asarray(alpha) * 255).astype(np.uint8) for alpha in alphas]
-    alpha = torch.stack([preprocess(mask, net)[:1] for mask in masks])  # scaled and cut alike
-    alpha = (alpha * std + mean).clamp(0, 1)
+    alpha = torch.stack([seen_mask(net, mask)[None] for mask in masks])  # scaled and cut alike
     alpha[alpha < 0.5 / 255] = 0  # what rounding has left
     # The object is the rest, so that the layers add up to the picture.
     rest = torch.where(alpha > 0, images - behind * (1 - alpha), 0)

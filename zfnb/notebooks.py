@@ -123,8 +123,9 @@ def matches(value, hint) -> bool:
         return isinstance(value, kinds) and not isinstance(value, bool)
     if (origin or hint) in (list, tuple):
         items = [one for one in inner if one is not Ellipsis]
-        fits = not items or all(any(matches(one, kind) for kind in items) for one in value)
-        return isinstance(value, (list, tuple)) and fits
+        return isinstance(value, (list, tuple)) and (
+            not items or all(any(matches(one, kind) for kind in items) for one in value)
+        )
     return isinstance(value, origin or hint)
 
 

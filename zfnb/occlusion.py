@@ -9,7 +9,6 @@ Shapes: h x w places of the square, K classes, H x W pixels.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from zfnb.adopt import as_network
+from zfnb.checks import map_number, whole_number
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, CannotInvert, UnknownName
-from zfnb.models import Network, check_images, evaluating, imagenet_preprocessing
+from zfnb.models import (
+    Network,
+    check_images,
+    check_values,
+    evaluating,
+    imagenet_preprocessing,
+)
 from zfnb.windows import CHUNK, MANY, WindowedNetwork, Windows, channels_last, gather
 
 FILLS = ("grey", "mean", "noise", "blur")
@@ -117,8 +123,9 @@ def occlusion_maps(
     seed : int
         For "noise".
     method : {"auto", "windows", "plain"}
-        Compute only what the square changes (exact; see `zfnb.windows`), or all of the network for
-        every place. "auto" takes the first where it can be had.
+        Compute only what the square changes (see `zfnb.windows`: exact; on a CPU, from 100 places
+        on, to about 1e-5), or all of the network for every place. "auto" takes the first where it
+        can be had.
 
     Returns
     -------
@@ -129,8 +136,9 @@ def occlusion_maps(
     UnknownName
         For an unknown layer, fill or method.
     BadInput
-        For an image of a wrong shape or type or with NaN; a square, stride, target or feature map
-        out of range; more than one image; or method "windows" for a network that has no windows.
+        For an image of a wrong shape, type or device, or with NaN; a fill with NaN; a square,
+        stride, target or feature map out of range; more than one image; or method "windows" for a
+        network that has no windows.
     """
     if method not in METHODS:
         raise UnknownName.of("method", method, METHODS)
@@ -142,10 +150,8 @@ def occlusion_maps(
         )
     image = check_one(net, image)
     size = image.shape[-1]
-    if not isinstance(square, int) or not 1 <= square <= size:
-        raise BadInput(f"square must be from 1 to {size} pixels, not {square!r}.")
-    if not isinstance(stride, int) or stride < 1:
-        raise BadInput(f"stride must be a positive number of pixels, not {stride!r}.")
+    square = check_square(square, size)
+    stride = whole_number(stride, "stride must be a positive number of pixels", 1)
     preprocessing = getattr(net, "preprocessing", None) or imagenet_preprocessing(size)
     cover = fill_picture(fill, image, preprocessing, square, seed)
     axis = starts(size, square, stride, overhang)
@@ -225,6 +231,8 @@ def fill_picture(
             raise BadInput(
                 f"A fill of one's own must be {tuple(image.shape[1:])}, not {tuple(fill.shape)}."
             )
+        if not torch.isfinite(fill).all():
+            raise BadInput("The fill holds NaN or infinite values; check how it was made.")
         return fill.to(image).reshape(image.shape)
     if fill == "grey":
         return ((0.5 - mean) / std).expand_as(image)
@@ -379,25 +387,20 @@ def check_map(feature_map: int | None, activations: Tensor, layer: str) -> int:
     strongest = activations[0].flatten(1).amax(1) if activations.ndim == 4 else activations[0]
     if feature_map is None:
         return int(strongest.argmax())
-    if not isinstance(feature_map, int) or not 0 <= feature_map < len(strongest):
-        raise BadInput(
-            f"Feature map {feature_map!r} is not in {layer}; it has maps 0 to {len(strongest) - 1}."
-        )
-    return feature_map
+    return map_number(feature_map, len(strongest), layer)
 
 
 def check_target(target: int | None, probabilities: Tensor) -> int:
     """The class as given, or the most probable one."""
     if target is None:
         return int(probabilities.argmax())
-    classes = len(probabilities)
-    try:
-        number = operator.index(target)
-    except TypeError:
-        number = -1
-    if not 0 <= number < classes:
-        raise BadInput(f"target must be a class from 0 to {classes - 1}, not {target!r}.")
-    return number
+    last = len(probabilities) - 1
+    return whole_number(target, f"target must be a class from 0 to {last}", 0, last)
+
+
+def check_square(square: int, size: int) -> int:
+    """The side of the square as an int that fits the picture, or what is wrong with it."""
+    return whole_number(square, f"square must be from 1 to {size} pixels", 1, size)
 
 
 def check_one(net: nn.Module, image: Tensor) -> Tensor:
@@ -411,4 +414,6 @@ def check_one(net: nn.Module, image: Tensor) -> Tensor:
         raise BadInput(f"Occlusion takes one image at a time, not {len(image)}.")
     if image.shape[2] != image.shape[3]:
         raise BadInput(f"The image must be square, not {image.shape[2]} x {image.shape[3]}.")
+    if not isinstance(net, Network):
+        check_values(net, image)
     return image

@@ -22,11 +22,20 @@ from torch.utils.data import Dataset
 
 from zfnb.activations import TopActivations
 from zfnb.adopt import as_network
+from zfnb.checks import whole_number
 from zfnb.deconvnet import Deconvnet, Projection
 from zfnb.errors import BadInput
 from zfnb.feature_sheets import FeatureSheet, feature_sheet
 from zfnb.models import Network, evaluating, features
-from zfnb.occlusion import OcclusionMaps, check_map, fill_picture, occluded, occlusion_maps, starts
+from zfnb.occlusion import (
+    OcclusionMaps,
+    check_map,
+    check_square,
+    fill_picture,
+    occluded,
+    occlusion_maps,
+    starts,
+)
 from zfnb.receptive import output_size
 from zfnb.windows import POINTWISE, SPATIAL, reach
 
@@ -307,8 +316,8 @@ def layer_windows(net: nn.Module, square: int, stride: int) -> list[LayerWindow]
     """
     net = as_network(net)
     size = net.input_size
-    if not isinstance(square, int) or not 1 <= square <= size:
-        raise BadInput(f"square must be from 1 to {size} pixels, not {square!r}.")
+    square = check_square(square, size)
+    stride = whole_number(stride, "stride must be a positive number of pixels", 1)
     start, length, rows = starts(size, square, stride), square, []
     middle = int((start - (size - square) / 2).abs().argmin())
     for name, step in net.steps():
@@ -386,7 +395,7 @@ class Watcher:
         self, net: nn.Module, image: Tensor, layer: str = "conv5", feature_map: int | None = None
     ):
         self.net: Network = as_network(net)
-        if self.net.layer_names[-1] != "fc8":
+        if self.net.num_classes is None:
             raise BadInput(f"{self.net.name} has no classifier: no class has a probability.")
         self.layer, self.image = self.net.check_layer(layer), image
         self.deconvnet = Deconvnet(self.net)
@@ -409,7 +418,7 @@ class Watcher:
         where = "map" if maps.ndim == 2 else "max"
         projection = self.deconvnet.project(recording, self.layer, self.feature_map, where)
         with evaluating(self.net):
-            probabilities = recording.activations["fc8"][0].softmax(0)
+            probabilities = recording.activations[recording.top][0].softmax(0)
         return Glance(
             image, probabilities, maps.reshape(-1, maps.shape[-1] if maps.ndim else 1), projection
         )

@@ -165,4 +165,4 @@ def label_shift(maps: OcclusionMaps, one: Pair) -> LabelShift | None:
 def places_on(maps: OcclusionMaps, mask: Tensor) -> Tensor:
     """(h, w) bool: the places of the square whose centre is on the object."""
     centre = (maps.positions + maps.square // 2).clamp(0, maps.size - 1)
-    return mask[centre[..., 0], centre[..., 1]] > 0.5
+    return mask.to(centre.device)[centre[..., 0], centre[..., 1]] > 0.5

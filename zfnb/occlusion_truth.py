@@ -31,7 +31,8 @@ from zfnb.feature_sheets import object_mask, seen_mask
 from zfnb.heads import fit_softmax, with_head
 from zfnb.models import Network, features
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
-from zfnb.paths import embedded
+from zfnb.occlusion_pairs import places_on
+from zfnb.paths import embedded, results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_alone
 from zfnb.runs import measurement, read_results, write_json
@@ -111,10 +112,9 @@ def grounding(maps: OcclusionMaps, mask: Tensor) -> Grounding:
         raise BadInput(f"The mask must be {maps.size} x {maps.size}, not {tuple(mask.shape)}.")
     if not mask.any():
         raise BadInput("The mask is empty: there is no object to point at.")
-    mask = mask.double()
+    mask = mask.double().to(maps.probability.device)
     drop = maps.whole_probability[maps.target] - maps.probability  # (h, w)
-    centre = (maps.positions + maps.square // 2).clamp(0, maps.size - 1)
-    on = mask[centre[..., 0], centre[..., 1]] > 0.5  # (h, w)
+    on = places_on(maps, mask)
     spread = maps.over_pixels(drop.clamp(min=0)).double()  # (H, W)
     total = spread.sum()
     return Grounding(
@@ -199,7 +199,7 @@ def scene_classifier(
     scenes = zfnb.load_dataset("scenes", "train", per_stamp=per_stamp, seed=seed)
     layer, parts = trunk.layer_names[-1], np.array_split(np.arange(len(scenes)), 16)
     found = [
-        features(trunk, inputs(trunk, scenes, part.tolist()), layer).flatten(1).numpy()
+        features(trunk, inputs(trunk, scenes, part.tolist()), layer).flatten(1).cpu().numpy()
         for part in tqdm(parts, "scenes", disable=not progress)
         if len(part)
     ]
@@ -212,11 +212,12 @@ def scene_classifier(
 def scene_pictures(net: Network, scenes, items: Sequence[int]):
     """Yield (image, mask, class) of scenes that the network classifies rightly.
 
-    What a square costs a wrong class says nothing about the object.
+    What a square costs a wrong class says nothing about the object. Images are where the network
+    is.
     """
     for item in items:
         scene = scenes.scene(item)
-        image = preprocess(scene.picture, net)
+        image = preprocess(scene.picture, net).to(next(net.parameters()).device)
         if int(features(net, image, net.layer_names[-1])[0].argmax()) == scene.target:
             yield image, object_mask(net, scene), scene.target
 
@@ -225,7 +226,7 @@ def boxed_pictures(net: Network, dataset, items: Sequence[int]):
     """The same of Tiny ImageNet: the mask is the box, as far as the network sees it."""
     for item in items:
         picture, target = dataset.picture(item), int(dataset.targets[item])
-        image = preprocess(picture, net)
+        image = preprocess(picture, net).to(next(net.parameters()).device)
         if int(features(net, image, net.layer_names[-1])[0].argmax()) != target:
             continue
         top, left, bottom, right = dataset.boxes[item].tolist()
@@ -249,7 +250,9 @@ def measure(
     network: Annotated[str, typer.Option(help="NETWORK:WEIGHTS; scenes: a trunk of filters")],
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
     pictures: Annotated[int, typer.Option(help="rightly classified ones to use", min=2)] = 100,
-    square: Annotated[int, typer.Option(help="side, as a part of the picture's: 1 / SQUARE")] = 7,
+    square: Annotated[
+        int, typer.Option(help="side, as a part of the picture's: 1 / SQUARE", min=1)
+    ] = 7,
     fill: Annotated[str, typer.Option(help="grey, mean, noise or blur")] = "grey",
     seed: Annotated[int, typer.Option(help="of the order in which pictures are drawn")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
@@ -258,7 +261,7 @@ def measure(
     """Measure how well the drop in probability points at the object (Sec. 4.2)."""
     if data not in DATA:
         raise UnknownName.of("data", data, DATA)
-    path = results or embedded("data", "results", "occlusion.json")
+    path = results_file("occlusion.json", results)
     kept(path)  # a damaged file is said now, and not after hours
     name, _, weights = network.partition(":")
     net = zfnb.load_model(name, weights=weights or None)

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from zfnb.correspondences import count_signs
@@ -187,8 +186,3 @@ def random_spread(distances: np.ndarray) -> tuple[float, float]:
     squares = mean_of_known((found - means[:, None]) ** 2)
     deviations = np.sqrt(squares * known / np.where(known > 1, known - 1, np.nan))
     return float(mean_of_known(found.ravel())), float(mean_of_known(deviations))
-
-
-def to_distances(part: Tensor, random: Tensor, zero: str = "own") -> np.ndarray:
-    """`all_distances` of the part's signs (N, D) and those of M random masks (M, N, D)."""
-    return all_distances(torch.cat((part[None], random)), zero)

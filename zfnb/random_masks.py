@@ -70,7 +70,8 @@ def free_places(height: int, width: int, avoid: Boxes, within: Sequence[int], si
     ] = True
     for top, left, bottom, right in np.asarray(avoid).reshape(-1, 4):
         # A corner from here on reaches into the box: it must lie outside of a larger one.
-        free[max(top - height + 1, 0) : bottom, max(left - width + 1, 0) : right] = False
+        rows = slice(max(top - height + 1, 0), max(bottom, 0))  # a negative end counts from behind
+        free[rows, max(left - width + 1, 0) : max(right, 0)] = False
     return free
 
 
@@ -115,8 +116,13 @@ def random_boxes(
         If there is no free place.
     """
     like = np.asarray(like)
-    if draws < 1 or len(like) != len(avoid):
-        raise BadInput("Give the parts of each picture, and draws of at least 1.")
+    if draws < 1:
+        raise BadInput(f"draws must be at least 1, not {draws}.")
+    if len(like) != len(avoid):
+        raise BadInput(
+            f"The boxes are of {len(like)} pictures but the parts to avoid of {len(avoid)}; give "
+            "the parts of each picture."
+        )
     whole = np.tile([0, 0, size, size], (len(like), 1))
     within = whole if within is None else np.asarray(within)
     heights, widths = like[:, 2] - like[:, 0], like[:, 3] - like[:, 1]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from zfnb.claims import Claim, claim
 from zfnb.errors import BadInput
 from zfnb.files import replacing
-from zfnb.paths import PACKAGE, data_root
+from zfnb.paths import data_root
 
 __all__ = ["Claim", "Report", "build", "claim"]
 
@@ -172,6 +171,8 @@ def environment() -> dict[str, str]:
     import joblib
     import torch
 
+    from zfnb.runs import git
+
     packages = {}
     for name in ("zfnb", "torch", "torchvision", "numpy"):
         try:
@@ -185,27 +186,13 @@ def environment() -> dict[str, str]:
     found = {
         "Python": platform.python_version(),
         **packages,
-        "commit": commit(),
+        "commit": git("describe", "--always", "--dirty", "--exclude", "*"),
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": str(joblib.cpu_count()),
         "device": device,
         "datasets": "in $ZFNB_DATA" if data_root() else "embedded",
     }
     return {name: value for name, value in found.items() if value}
-
-
-def commit() -> str:
-    """The commit of the checkout that this package lies in; empty outside one."""
-    if not (PACKAGE.parent / ".git").exists():
-        return ""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    try:
-        found = subprocess.run(
-            command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip()
 
 
 class Bars:

@@ -18,28 +18,31 @@ import zfnb
 from zfnb import checkpoints
 from zfnb.errors import BadInput
 from zfnb.files import replacing
+from zfnb.paths import PACKAGE
 from zfnb.recipes import recipe_named
 
 if TYPE_CHECKING:
     from zfnb.training import Settings
 
 
+def git(*words: str) -> str:
+    """What git says of the checkout that this package lies in; empty outside one."""
+    if not (PACKAGE.parent / ".git").exists():  # else it may find a repository around us
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.rstrip()
+
+
 @functools.cache
 def commit() -> dict:
     """The commit that this code is of, and which of its files have been changed since."""
-
-    def git(*words: str) -> str:
-        folder = Path(zfnb.__file__).parent
-        done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20
-        )
-        return done.stdout.rstrip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return {"commit": git("rev-parse", "HEAD"), "changed": changed.splitlines()}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "changed": []}
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    return {"commit": git("rev-parse", "HEAD") or None, "changed": changed.splitlines()}
 
 
 def code() -> dict:

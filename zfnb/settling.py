@@ -96,7 +96,7 @@ def filter_likeness(nets: Nets, layers: Sequence[str]) -> dict[str, np.ndarray]:
             modules = [m for m in getattr(net, layer).modules() if isinstance(m, nn.Conv2d)]
             if not modules:
                 raise BadInput(f"{layer} has no filters; choose a layer of filters, such as conv1.")
-            filters.append(modules[0].weight.detach().cpu().double().flatten(1).numpy().T)
+            filters.append(modules[0].weight.detach().double().flatten(1).cpu().numpy().T)
         likeness[layer] = _with_last(np.stack(filters))  # of (E, weights of a filter, C)
     return likeness
 
@@ -134,7 +134,7 @@ def _cosine(some: Tensor, others: Tensor) -> np.ndarray:
     """Of pictures (M, 3, H, W): 0 where one of `some` is empty, NaN where one of `others` is."""
     a, b = (pixels.flatten(1).double() for pixels in (some, others))
     cosine = torch.nn.functional.cosine_similarity(a, b, eps=1e-300)
-    return cosine.masked_fill(~b.any(1), torch.nan).numpy()
+    return cosine.masked_fill(~b.any(1), torch.nan).cpu().numpy()
 
 
 def steps_alike(one: Evolution) -> np.ndarray:
@@ -142,7 +142,9 @@ def steps_alike(one: Evolution) -> np.ndarray:
 
     Compared inside the receptive field, as one sees them. NaN where a map answers to no picture.
     """
-    fields = one.projections.nan_to_num().flatten(2).double().transpose(1, 2).numpy()  # (E, D, M)
+    fields = (
+        one.projections.nan_to_num().flatten(2).double().transpose(1, 2).cpu().numpy()
+    )  # (E, D, M)
     unit = _unit(fields)
     return np.einsum("edm,edm->em", unit[1:], unit[:-1])
 
@@ -234,7 +236,10 @@ def upper_late(settled: Mapping[str, float], last: int, low: int = 2) -> bool | 
     """
     late = [epoch >= LATE * last for epoch in settled.values()]
     if not 0 < low < len(late):
-        raise BadInput(f"{len(late)} layers have no {low} low ones below an upper one.")
+        raise BadInput(
+            f"Of {len(late)} layers, {low} cannot be the low ones; give a low of at least 1 that "
+            "leaves an upper layer."
+        )
     if any(np.isnan(epoch) for epoch in settled.values()):
         return None
     if not any(late[low:]):

@@ -188,7 +188,11 @@ def put_back(
     if mistake == "no map size":
         H, W = guessed_size(pool, signal.shape[2:])
         if int(switches.max()) >= H * W:
-            raise BadInput(f"Here the guess of {H} x {W} does not go unseen: torch refuses it.")
+            raise BadInput(
+                "The mistake 'no map size' cannot be shown on these maps: torch would stop with "
+                f"an error, since the guessed {H} x {W} has no place for some switches; choose "
+                "another mistake or another network."
+            )
         guessed = unpool(signal, switches, (H, W))
         return F.pad(guessed, (0, size[1] - W, 0, size[0] - H))  # a negative number crops
     return unpool(signal, switches, size)

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zfnb.data.pictures import Preprocessing
+from zfnb.data.public import imagenet_classes
 from zfnb.errors import BadInput, BadWeights, MissingData, UnknownName
 from zfnb.files import replacing
 from zfnb.models import NETWORKS, Description, Network, build, describe_variant
@@ -49,7 +50,7 @@ def _torchvision_imagenet() -> Stored:
 
     published = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
     state = downloaded("torchvision", lambda: published.get_state_dict(check_hash=True))
-    return Stored(from_torchvision(state), "imagenet (torchvision)", classes=imagenet_classes())
+    return Stored(from_torchvision(state), "imagenet (torchvision)", classes=published_classes())
 
 
 def _pytorchcv_imagenet(name: str) -> Stored:
@@ -67,19 +68,16 @@ def _pytorchcv_imagenet(name: str) -> Stored:
         from_pytorchcv(net.state_dict()),
         "imagenet (pytorchcv)",
         variant=PYTORCHCV_VARIANT,
-        classes=imagenet_classes(),
+        classes=published_classes(),
     )
 
 
-def imagenet_classes() -> list[tuple[str, str]]:
-    """The 1000 classes of ILSVRC 2012 by name, in the order that all published networks use.
+def published_classes() -> list[tuple[str, str]]:
+    """The 1000 classes of ILSVRC 2012, in the order that all published networks use.
 
     torchvision knows their names only, so the synsets are empty.
     """
-    from zfnb.compat import torchvision
-
-    names = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
-    return [("", name) for name in names]
+    return [("", name) for name in imagenet_classes()]
 
 
 def downloaded(package: str, fetch: Callable):
@@ -244,7 +242,7 @@ def read_file(path: str | os.PathLike) -> Stored:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise BadWeights(f"{path.name} is not a readable weights file ({error}).") from error
+        raise BadWeights(unreadable(path, error)) from error
     except Exception as error:  # pickle's own error types, when the file is no state dict
         raise BadWeights(
             f"{path.name} holds more than tensors and is not opened ({error}); save its state_dict."
@@ -287,13 +285,21 @@ def read_file(path: str | os.PathLike) -> Stored:
         raise BadWeights(f"The metadata of {path.name} cannot be read ({error}).") from error
 
 
+def unreadable(path: Path, error: Exception) -> str:
+    """The sentence about a file that is damaged, cut short, or something else."""
+    return (
+        f"{path.name} is not a readable weights file ({error}); save or download it again, or "
+        "give another file."
+    )
+
+
 def read_metadata(path: str | os.PathLike) -> dict[str, str]:
     """What a .safetensors file says of itself: network, data, recipe, epochs, commit, ..."""
     try:
         with safe_open(Path(path), framework="pt") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise BadWeights(f"{Path(path).name} is not a readable weights file ({error}).") from error
+        raise BadWeights(unreadable(Path(path), error)) from error
 
 
 def save_weights(

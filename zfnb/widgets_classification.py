@@ -36,7 +36,7 @@ class PredictionPanel(Panel):
         if not nets or not pictures:
             raise BadInput("A panel needs at least one network and one picture.")
         for name, net in nets.items():
-            if net.layer_names[-1] != "fc8":
+            if net.num_classes is None:
                 raise BadInput(f"{name} has no classifier: it cannot be asked for classes.")
         controls = {
             "picture": Dropdown(

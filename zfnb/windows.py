@@ -3,7 +3,8 @@
 A square over a picture (Sec. 4.2) changes a window of every map and leaves the rest as it was. So
 the picture goes up the network once; for each place of the square, only the changed window of each
 layer is computed again, from a patch of the layer below: the picture's own values, with the changed
-window of the layer below pasted in. This is exact.
+window of the layer below pasted in. This is exact; only where many windows go up a CPU are
+convolutions computed with transformed filters (`zfnb.winograd`), which is right to about 1e-5.
 
 The windows of a layer have one size, and are moved inside the maps at the borders. A position's
 values lie together in memory (channels last), so that patches are gathered by copying whole rows.
@@ -82,7 +83,8 @@ def reach(step: nn.Module, start: Tensor, length: int, size: int, axis: int) -> 
     first = (start + padding - kernel + stride).div(stride, rounding_mode="floor")
     last = (start + length - 1 + padding).div(stride, rounding_mode="floor")
     first, last = first.clamp(0, positions - 1), last.clamp(0, positions - 1)
-    length = int((last - first).max()) + 1
+    # A step that skips positions may read nothing of a window: one output then, which stays equal.
+    length = max(1, int((last - first).max()) + 1)
     first = first.clamp(max=positions - length)
     return Reach(first, length, first * stride - padding, (length - 1) * stride + kernel)
 

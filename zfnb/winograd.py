@@ -8,7 +8,8 @@ stride s is first taken apart into its s x s phases, which have stride 1.
 
 The results equal those of `torch.nn.Conv2d` to about 1e-5 of their size. That is no matter in
 training, but it can move a switch between two nearly equal maxima: the experiments keep to the
-plain convolution.
+plain convolution. The exception is occlusion, which looks at no switches: where the square has many
+places, the windows that it changes are computed with `FixedFilters` (`zfnb.windows`).
 
 References
 ----------

@@ -7,8 +7,8 @@ import pytest
 
 from tests.data.test_datasets import picture
 from zfnb.compat import torchvision
-from zfnb.data import check, describe, download, fetch, load_dataset
-from zfnb.data.voc import CLASSES, VocObject
+from zfnb.data import check, describe, fetch, load_dataset
+from zfnb.data.voc import CLASSES, Voc2012
 from zfnb.errors import BadInput, MissingData, UnknownName
 
 pytestmark = pytest.mark.usefixtures("no_data_root")
@@ -127,16 +127,6 @@ def test_voc_pictures_are_torchvisions(voc):
     assert len(ours) == len(theirs)
     for i in (0, 5, 22):
         np.testing.assert_array_equal(ours[i][0], theirs[i][0])
-        names = [o["name"] for o in theirs[i][1]["annotation"]["object"]]
-        assert [o.name for o in ours.objects(i)] == names
-
-
-def test_voc_objects(voc):
-    train = load_dataset("voc2012", "train", voc)
-    assert train.objects(1) == [VocObject("bottle", (2, 2, 30, 20), True)]
-    assert [(o.name, o.difficult) for o in train.objects(2)] == [
-        ("person", True), ("person", False), ("cat", False),
-    ]  # fmt: skip
 
 
 def test_the_fingerprint_follows_the_labels(voc):
@@ -146,34 +136,8 @@ def test_the_fingerprint_follows_the_labels(voc):
     assert load_dataset("voc2012", "train", voc).fingerprint() != before
 
 
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("<annotation><object>", "cannot be read"),
-        ("", "cannot be read"),
-        ("<annotation><object><name>unicorn</name></object></annotation>", "unicorn"),
-        ("<annotation><object><name>cat</name></object></annotation>", "no box"),
-        (
-            "<annotation><object><name>cat</name><bndbox><xmin>x</xmin></bndbox></object>"
-            "</annotation>",
-            "cannot be read",
-        ),
-    ],
-)
-def test_broken_annotations(voc, text, match):
-    (voc / "VOCdevkit/VOC2012/Annotations/2008_000008.xml").write_text(text)
-    train = load_dataset("voc2012", "train", voc)
-    with pytest.raises(BadInput, match=match) as caught:
-        train.objects(0)
-    assert "2008_000008.xml" in str(caught.value) and "zfnb data fetch" in str(caught.value)
-    assert train.objects(1)[0].name == "bottle"
-
-
 def test_missing_files(voc):
     base = voc / "VOCdevkit" / "VOC2012"
-    (base / "Annotations/2008_000008.xml").unlink()
-    with pytest.raises(MissingData, match=r"2008_000008\.xml"):
-        load_dataset("voc2012", "train", voc).objects(0)
     (base / "JPEGImages/2008_000015.jpg").unlink()
     with pytest.raises(MissingData, match=r"1 pictures of VOC 2012, such as 2008_000015\.jpg"):
         load_dataset("voc2012", "train", voc)
@@ -216,6 +180,17 @@ def test_both_are_in_the_catalogue(voc, caltech256):
     assert fetch("caltech256", voc).name == "256_ObjectCategories"
 
 
+def test_check_opens_and_names_each_picture_of_voc_once(voc, monkeypatch):
+    (voc / "VOCdevkit/VOC2012/JPEGImages/2008_000008.jpg").write_bytes(b"no picture")
+    opened = []
+    real = Voc2012.picture
+    monkeypatch.setattr(Voc2012, "picture", lambda self, i: opened.append(i) or real(self, i))
+    report = check("voc2012", voc)
+    assert len(report.bad) == 1 and "2008_000008.jpg" in report.bad[0]
+    assert len(opened) == 43
+    assert report.counts == {"train": 23, "val": 20, "trainval": 43}
+
+
 @pytest.mark.parametrize("name", ["caltech256", "voc2012"])
 def test_absent_data_say_what_to_do(name, tmp_path):
     for root in (None, tmp_path):
@@ -225,20 +200,26 @@ def test_absent_data_say_what_to_do(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "theirs"), [("caltech256", "Caltech256"), ("voc2012", "VOCDetection")]
+    ("name", "theirs", "arguments", "inside"),
+    [
+        ("caltech256", "Caltech256", (), "caltech256/256_ObjectCategories"),
+        ("voc2012", "VOCDetection", ("2012", "trainval"), "VOCdevkit/VOC2012"),
+    ],
 )
-def test_torchvision_downloads_them(name, theirs, tmp_path, monkeypatch):
+def test_torchvision_downloads_them(name, theirs, arguments, inside, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        torchvision.datasets, theirs, lambda *args, **options: asked.append((args, options))
-    )
-    folder = download.fetch(name, tmp_path)
-    assert asked[0][0][0] == tmp_path and asked[0][1] == {"download": True}
-    assert not folder.exists()
+
+    def unpack(root, *args, **options):
+        asked.append((args, options))
+        picture(root / inside / "a" / "1.jpg")
+
+    monkeypatch.setattr(torchvision.datasets, theirs, unpack)
+    assert fetch(name, tmp_path) == tmp_path / inside
+    assert asked == [(arguments, {"download": True})]
 
     def fail(*args, **options):
         raise OSError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets, theirs, fail)
     with pytest.raises(MissingData, match="no route to host"):
-        fetch(name, tmp_path)
+        fetch(name, tmp_path / "elsewhere")

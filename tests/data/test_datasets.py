@@ -9,10 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from zfnb import data
 from zfnb.compat import torchvision
-from zfnb.data import NAMES, check, describe, download, fetch, load_dataset
+from zfnb.data import (
+    NAMES,
+    all_stamps,
+    check,
+    describe,
+    download,
+    fetch,
+    iterate,
+    load_dataset,
+    stamps,
+    unreadable,
+)
 from zfnb.errors import BadInput, BadPicture, MissingData, UnknownName, ZfnbError
 
 REAL = Path(os.environ.get("ZFNB_DATA") or "nowhere")
@@ -228,6 +241,29 @@ def test_empty_folders_and_classes(tmp_path):
     assert dataset.targets == [1]
 
 
+def test_links_that_lead_in_a_circle_add_no_picture(tmp_path):
+    """Other links are followed, twice to the same folder too."""
+    for name in ("data/cat/1.png", "data/dog/2.png", "else/3.png", "else/deep/4.png"):
+        picture(tmp_path / name)
+    base = tmp_path / "data"
+    try:
+        (base / "cat" / "again").symlink_to(base, target_is_directory=True)
+    except OSError:
+        pytest.skip("No links to folders here.")
+    (base / "loop").symlink_to(base, target_is_directory=True)
+    (base / "dog" / "cats").symlink_to(base / "cat", target_is_directory=True)
+    (base / "cat" / "dogs").symlink_to(base / "dog", target_is_directory=True)
+    for name in ("one", "two"):
+        (base / "dog" / name).symlink_to(tmp_path / "else", target_is_directory=True)
+    dataset = load_dataset(base)
+    assert dataset.classes == ["cat", "dog"]
+    beyond = [f"{name}/{file}" for name in ("one", "two") for file in ("3.png", "deep/4.png")]
+    assert dataset.files == [
+        *("cat/1.png", "cat/dogs/2.png", *(f"cat/dogs/{file}" for file in beyond)),
+        *("dog/2.png", "dog/cats/1.png", *(f"dog/{file}" for file in beyond)),
+    ]
+
+
 def test_a_bad_picture_is_named_when_it_is_asked_for(tmp_path):
     picture(tmp_path / "good.png")
     bad = picture(tmp_path / "bad.png", size=(50, 50))
@@ -328,6 +364,35 @@ def test_check_verifies_the_embedded_stamps(monkeypatch):
     assert len(check("stamps").bad) == 281
 
 
+def test_check_names_each_damaged_stamp_once(tmp_path, monkeypatch):
+    real = all_stamps()
+    broken, gone = list(real)[:2]
+    for key in list(real)[:3]:
+        copy = tmp_path / f"{key}.webp"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(real[key].path.read_bytes()[: 40 if key == broken else None])
+    (tmp_path / f"{gone}.webp").unlink()
+    monkeypatch.setattr(stamps, "embedded", lambda *parts: tmp_path.joinpath(*parts[2:]))
+    few = {key: real[key] for key in list(real)[:3]}
+    for module in (stamps, data):
+        monkeypatch.setattr(module, "all_stamps", lambda: few)
+    for name in ("stamps", "scenes"):
+        report = check(name)
+        assert sum(report.counts.values()) == (3 if name == "stamps" else 12)
+        assert [(broken in one, gone in one) for one in report.bad] == [(1, 0), (0, 1)]
+        assert "is missing" in report.bad[1]
+    dataset = load_dataset("stamps", "all", others=True)
+    assert len(unreadable(dataset)) == 2
+    with pytest.raises(BadPicture, match="install zfnb again"):
+        dataset[0]
+    with (
+        pytest.warns(UserWarning, match="2 of 3"),
+        pytest.warns(UserWarning, match="be read: inst"),
+    ):
+        batches = list(iterate(dataset, transform=lambda _: torch.zeros(3, 1, 1)))
+    assert [len(batch.indices) for batch in batches] == [1]
+
+
 # -- fetch -------------------------------------------------------------------------------------
 
 
@@ -389,6 +454,79 @@ def test_fetch_without_a_connection(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.Caltech101, "download", fail)
     with pytest.raises(MissingData, match="no route to host"):
         fetch("caltech101", tmp_path)
+
+
+def interrupted(files):
+    """A constructor of a dataset that stops after some of its files; then one that does not."""
+    calls = []
+
+    def unpack(root, *_, **__):
+        assert not any((Path(root) / file).exists() for file in files)
+        calls.append(Path(root))
+        for file in files[: len(calls)]:
+            picture(Path(root) / file)
+        (Path(root) / "archive.tar").touch()
+        if len(calls) < len(files):
+            raise KeyboardInterrupt
+
+    return unpack, calls
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "inside"),
+    [
+        ("caltech101", "Caltech101", "caltech101/101_ObjectCategories"),
+        ("caltech256", "Caltech256", "caltech256/256_ObjectCategories"),
+        ("voc2012", "VOCDetection", "VOCdevkit/VOC2012"),
+        ("imagenette", "Imagenette", "imagenette2-320"),
+    ],
+)
+def test_an_interrupted_unpacking_is_no_dataset(name, theirs, inside, tmp_path, monkeypatch):
+    unpack, calls = interrupted([f"{inside}/a/1.jpg", f"{inside}/b/2.jpg"])
+    monkeypatch.setattr(torchvision.datasets, theirs, unpack)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(name, tmp_path)
+    assert (calls[0] / inside / "a").is_dir() and not (tmp_path / inside).exists()
+    assert fetch(name, tmp_path) == tmp_path / inside
+    assert calls[0] == calls[1]  # where the archive is
+    assert {p.name for p in (tmp_path / inside).rglob("*.jpg")} == {"1.jpg", "2.jpg"}
+    assert not list(tmp_path.glob(".*"))
+    fetch(name, tmp_path)
+    assert len(calls) == 2
+
+
+def test_what_lies_beside_the_pictures_comes_along(tmp_path, monkeypatch):
+    files = ["caltech101/101_ObjectCategories/a/1.jpg", "caltech101/Annotations/a/1.mat.jpg"]
+    unpack, calls = interrupted(files)
+    calls.append(None)  # no interruption
+    monkeypatch.setattr(torchvision.datasets, "Caltech101", unpack)
+    fetch("caltech101", tmp_path)
+    assert all((tmp_path / file).is_file() for file in files)
+
+
+def test_an_interrupted_unpacking_of_imagenet_is_no_split(tmp_path, monkeypatch):
+    folder = tmp_path / "imagenet"
+    folder.mkdir()
+    for archive in ("devkit_t12.tar.gz", "img_train.tar", "img_val.tar"):
+        (folder / f"ILSVRC2012_{archive}").touch()
+    unpackers, calls = torchvision.datasets.imagenet, []
+    monkeypatch.setattr(unpackers, "parse_devkit_archive", lambda root: None)
+
+    def unpack(root, folder):
+        assert not (root / folder).exists()
+        calls.append(folder)
+        picture(root / folder / "n00000001" / "1.JPEG")
+        if len(calls) == 2:
+            raise OSError("the disk is full")
+
+    for kind in ("train", "val"):
+        monkeypatch.setattr(unpackers, f"parse_{kind}_archive", unpack)
+    with pytest.raises(MissingData, match="the disk is full"):
+        fetch("imagenet", tmp_path)
+    assert (folder / "train").is_dir() and not (folder / "val").exists()
+    assert fetch("imagenet", tmp_path) == folder
+    assert len(load_dataset("imagenet", "val", tmp_path)) == 1
+    assert len(calls) == 3 and not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(

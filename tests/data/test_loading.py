@@ -65,6 +65,15 @@ def test_bad_pictures_are_named_once_counted_and_skipped(folder):
 
 
 @pytest.mark.filterwarnings("ignore:Skipped")
+def test_a_dataset_without_a_name_is_called_by_its_kind(folder):
+    spoil(folder, 4)
+    part = torch.utils.data.Subset(load_dataset(folder), range(1, 4))  # a/04.png is item 2
+    with pytest.warns(UserWarning, match="1 of 3 pictures of Subset could not be read"):
+        (batch,) = iterate(part, 8, SMALL)
+    assert batch.indices.tolist() == [0, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Skipped")
 def test_nothing_but_bad_pictures(folder):
     spoil(folder, *range(23))
     with pytest.warns(UserWarning, match="23 of 23"):

@@ -147,8 +147,15 @@ def test_options_choose_and_bad_ones_are_named():
         Scenes(backgrounds=("snow",))
     with pytest.raises(UnknownName, match="per_stamp"):
         load_dataset("scenes", per_stmap=3)
-    for bad in ({"per_stamp": 0}, {"seed": -1}, {"size": 2}, {"scale": (0.8, 0.4)}):
+    for bad in ({"per_stamp": 0}, {"seed": -1}, {"size": 2}, {"scale": (0.8, 0.4)}, {"scale": 0.5}):
         with pytest.raises(BadInput):
             Scenes(**bad)
     with pytest.raises(BadInput, match="several"):
         Scenes(backgrounds="noise")
+
+
+@pytest.mark.parametrize("name", ["noise", "grass"])
+def test_a_background_has_a_pixel_at_least(name):
+    assert background(name, size=1).size == (1, 1)
+    with pytest.raises(BadInput, match="positive number of pixels"):
+        background(name, size=0)

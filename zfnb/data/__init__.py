@@ -291,11 +291,13 @@ def check(
     report = CheckReport(os.fspath(name))
     entry = {entry.name: entry for entry in _CATALOGUE}.get(report.name)
     splits = entry.splits if entry else ("train", "val", "test")
+    changed: dict[str, str] = {}
     if report.name in ("stamps", "scenes"):
         splits = ("train", "test")
-        report.bad += _changed_stamps()
+        changed = _changed_stamps()
+    report.bad += changed.values()
     absent: MissingData | UnknownName | None = None
-    seen = set()
+    seen, opened = set(), set()
     for split in splits:
         options = {"others": True} if report.name in ("stamps", "scenes") else {}
         try:
@@ -307,21 +309,29 @@ def check(
         if files in seen:  # a folder without split folders is the same for every split
             continue
         seen.add(files)
+        report.counts[split] = len(dataset)
+        if opened.issuperset(files):  # VOC's trainval is its train and val
+            continue
+        opened.update(files)
         with tqdm(total=len(dataset), desc=f"{dataset.name} {split}", disable=not progress) as bar:
             bad = unreadable(dataset, step=bar.update)
-        report.counts[split] = len(dataset)
-        report.bad += bad.values()
+        report.bad += [why for why in bad.values() if not any(path in why for path in changed)]
+    report.bad = list(dict.fromkeys(report.bad))  # a picture may be in several splits
     if not report.counts and absent is not None:
         raise absent
     return report
 
 
-def _changed_stamps() -> list[str]:
-    changed = []
+def _changed_stamps() -> dict[str, str]:
+    """Path -> what is wrong, of the stamps that are not the files that the index names."""
+    changed = {}
     for one in all_stamps().values():
         found = hashlib.sha256(one.path.read_bytes()).hexdigest() if one.path.exists() else None
         if found is None:
-            changed.append(f"{one.path} is missing.")
+            changed[f"{one.path}"] = f"{one.path} is missing: install zfnb again."
         elif found != one.sha256:
-            changed.append(f"{one.path} is not the file that the index names: sha256 {found}.")
+            changed[f"{one.path}"] = (
+                f"{one.path} is not the file that the index names (sha256 {found}): install zfnb "
+                "again."
+            )
     return changed

@@ -16,6 +16,7 @@ from zfnb.paths import data_root
 
 TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+UNPACKING = ".unpacking-"  # begins the name of a folder that is not whole yet
 FETCHABLE = ("caltech101", "caltech256", "voc2012", "tiny-imagenet", "imagenette", "imagenet")
 
 
@@ -70,30 +71,41 @@ def fetch(name: str, root: str | os.PathLike | None = None, size: str = "320px")
 def _torchvision(name: str, base: Path, size: str) -> Path:
     from zfnb.compat import torchvision
 
+    inside = {
+        "caltech101": "caltech101/101_ObjectCategories",
+        "caltech256": "caltech256/256_ObjectCategories",
+        "voc2012": "VOCdevkit/VOC2012",
+        "imagenette": IMAGENETTE_FOLDERS[size],
+    }[name]
+    folder = base / inside
+    if folder.is_dir():
+        return folder
+    # torchvision unpacks in place, and takes a folder that is there for a whole one.
+    aside = base / f"{UNPACKING}{folder.name}"
+    shutil.rmtree(aside / inside, ignore_errors=True)  # interrupted; the archive is used again
+    datasets = torchvision.datasets
     if name == "caltech101":
-        folder = base / "caltech101" / "101_ObjectCategories"
-        if not folder.is_dir():
-            torchvision.datasets.Caltech101(base, download=True)
-        return folder
-    if name == "caltech256":
-        folder = base / "caltech256" / "256_ObjectCategories"
-        if not folder.is_dir():
-            torchvision.datasets.Caltech256(base, download=True)
-        return folder
-    if name == "voc2012":
-        folder = base / "VOCdevkit" / "VOC2012"
-        if not folder.is_dir():
-            torchvision.datasets.VOCDetection(base, "2012", "trainval", download=True)
-        return folder
-    folder = base / IMAGENETTE_FOLDERS[size]
-    if not folder.is_dir():
-        torchvision.datasets.Imagenette(base, split="train", size=size, download=True)
+        datasets.Caltech101(aside, download=True)
+    elif name == "caltech256":
+        datasets.Caltech256(aside, download=True)
+    elif name == "voc2012":
+        datasets.VOCDetection(aside, "2012", "trainval", download=True)
+    else:
+        datasets.Imagenette(aside, split="train", size=size, download=True)
+    folder.parent.mkdir(exist_ok=True)
+    made = (aside / inside).parent
+    beside = [path.name for path in made.iterdir() if path.is_dir() and path.name != folder.name]
+    for part in (*beside, folder.name):  # the folder last, whole or not at all
+        if not (folder.parent / part).exists():
+            shutil.move(made / part, folder.parent / part)
+    shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
 def _imagenet(base: Path) -> Path:
     from zfnb.compat import torchvision
 
+    unpackers = torchvision.datasets.imagenet  # they check md5 sums first
     folder = base / "imagenet"
     archives = {
         "train": "ILSVRC2012_img_train.tar",
@@ -109,7 +121,14 @@ def _imagenet(base: Path) -> Path:
                     f"ImageNet cannot be downloaded without an account: get {archive} from "
                     f"image-net.org, put it in {folder} and run this again."
                 )
-        torchvision.datasets.ImageNet(folder, split=split)  # checks md5 sums and unpacks
+        aside = folder / f"{UNPACKING}{split}"
+        shutil.rmtree(aside, ignore_errors=True)
+        unpackers.parse_devkit_archive(folder)
+        if split == "train":
+            unpackers.parse_train_archive(folder, folder=aside.name)
+        else:
+            unpackers.parse_val_archive(folder, folder=aside.name)
+        aside.rename(folder / split)  # whole or not at all
     return folder
 
 
@@ -126,7 +145,7 @@ def _tiny_imagenet(base: Path) -> Path:
         path=base,
         progressbar=True,
     )
-    with tempfile.TemporaryDirectory(dir=base, prefix=".unpacking-") as temporary:
+    with tempfile.TemporaryDirectory(dir=base, prefix=UNPACKING) as temporary:
         unpack(Path(archive), Path(temporary))
         shutil.move(Path(temporary) / "tiny-imagenet-200", folder)  # whole or not at all
     return folder

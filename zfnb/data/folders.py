@@ -80,13 +80,29 @@ def is_picture(name: str) -> bool:
 
 
 def pictures_below(folder: Path) -> list[str]:
-    """Pictures in a folder and its folders, relative to it, in a fixed order."""
+    """Pictures in a folder and its folders, relative to it, in a fixed order.
+
+    Links to folders are followed, but none back to where the way to it came through.
+    """
     found = []
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(here).relative_to(folder)
+    ways: dict[Path, list[Path]] = {}  # folder -> itself and those on the way to it, links resolved
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        way = ways[here] = [*ways.get(here.parent, []), here.resolve()]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not leads_back(here / name, way)
+        ]
+        inside = here.relative_to(folder)
         found += [(inside / name).as_posix() for name in files if is_picture(name)]
     return sorted(found)
+
+
+def leads_back(folder: Path, way: Sequence[Path]) -> bool:
+    """Whether a folder is, or holds, one of those that the way to it came through."""
+    place = folder.resolve()
+    return any(one.is_relative_to(place) for one in way)
 
 
 def class_samples(root: Path, folders: Iterable[str], prefix: str = "") -> list[tuple[str, int]]:
@@ -103,7 +119,12 @@ def class_samples(root: Path, folders: Iterable[str], prefix: str = "") -> list[
 
 def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted as torchvision's ImageFolder does."""
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    way = [folder.resolve()]
+    return sorted(
+        p.name
+        for p in folder.iterdir()
+        if p.is_dir() and not p.name.startswith(".") and not leads_back(p, way)
+    )
 
 
 def warn_of_empty(samples: Sequence[tuple[str, int]], classes: Sequence[str], base: Path) -> None:

@@ -93,9 +93,10 @@ class Batches:
         finally:
             items.close()
         if self.skipped:
+            name = getattr(self.dataset, "name", type(self.dataset).__name__)
             warnings.warn(
-                f"{len(self.skipped)} of {len(self.indices)} pictures of {self.dataset.name} "
-                "could not be read and were skipped.",
+                f"{len(self.skipped)} of {len(self.indices)} pictures of {name} could not be read "
+                "and were skipped.",
                 stacklevel=2,
             )
 

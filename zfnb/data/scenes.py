@@ -68,7 +68,16 @@ def background(name: str, seed: int = 0, size: int = 256) -> Image.Image:
     -------
     PIL.Image.Image
         RGB (size, size).
+
+    Raises
+    ------
+    UnknownName
+        Not one of these names.
+    BadInput
+        A size below 1.
     """
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise BadInput(f"size must be a positive number of pixels, not {size!r}.")
     if name not in BACKGROUNDS:
         raise UnknownName.of("background", name, BACKGROUNDS)
     uniform = Uniform(abs(seed), zlib.crc32(name.encode()))
@@ -210,7 +219,7 @@ class Scenes(PictureDataset):
     ) -> None:
         if per_stamp < 1 or seed < 0 or size < 8:
             raise BadInput("per_stamp must be at least 1, seed at least 0 and size at least 8.")
-        if not 0 < scale[0] <= scale[1] <= 2:
+        if np.shape(scale) != (2,) or not 0 < scale[0] <= scale[1] <= 2:
             raise BadInput(f"scale must be (low, high) with 0 < low <= high <= 2, not {scale}.")
         if not backgrounds or isinstance(backgrounds, str):
             raise BadInput(f"backgrounds must be several of: {', '.join(BACKGROUNDS)}.")

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from zfnb.data.base import PictureDataset
 from zfnb.data.pictures import MATTE, open_picture
-from zfnb.errors import BadInput, MissingData, UnknownName
+from zfnb.errors import BadInput, BadPicture, MissingData, UnknownName
 from zfnb.paths import embedded
 
 CLASSES = (
@@ -68,14 +68,17 @@ class Stamp:
         return embedded("data", "stamps", *f"{self.key}.webp".split("/"))
 
     def image(self) -> Image.Image:
-        """The stamp, mode RGBA, cropped to what is visible."""
+        """The stamp, mode RGBA, cropped to what is visible. Raises `BadPicture`."""
         return _read(self.path)
 
 
 @lru_cache(maxsize=512)  # all of them: 30 MB
 def _read(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGBA")
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGBA")
+    except Exception as error:  # a damaged file can make a decoder raise nearly anything
+        raise BadPicture(f"The stamp {path} cannot be read: install zfnb again.") from error
 
 
 @lru_cache(maxsize=1)

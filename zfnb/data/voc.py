@@ -4,16 +4,13 @@ The layout is that of the devkit, which torchvision's VOCDetection unpacks:
 
     VOCdevkit/VOC2012/ImageSets/Main/CLASS_train.txt   "2008_000008  1" (or 0, or -1) a line
                       JPEGImages/2008_000008.jpg
-                      Annotations/2008_000008.xml      the objects, with boxes
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +42,6 @@ CLASSES = (
     "train",
     "tvmonitor",
 )
-
-
-@dataclass(frozen=True)
-class VocObject:
-    """One object of a picture.
-
-    Attributes
-    ----------
-    name : str
-        One of `CLASSES`.
-    box : (top, left, bottom, right)
-        In pixels from 0, bottom and right exclusive; the files count from 1.
-    difficult : bool
-        Hard to recognise: it counts neither for nor against a classifier.
-    """
-
-    name: str
-    box: tuple[int, int, int, int]
-    difficult: bool
 
 
 class Voc2012(FolderDataset):
@@ -114,19 +92,6 @@ class Voc2012(FolderDataset):
         """The file's size, and the labels: they are no part of the targets."""
         return f"{super().evidence(index)} {self.labels[self.check_index(index)].tolist()}"
 
-    def objects(self, index: int) -> list[VocObject]:
-        """The objects of a picture, from its annotation.
-
-        Raises
-        ------
-        MissingData
-            There is no annotation.
-        BadInput
-            It is damaged.
-        """
-        name = Path(self.files[self.check_index(index)]).stem
-        return read_annotation(self.root / "Annotations" / f"{name}.xml")
-
 
 def read_labels(folder: Path, name: str, split: str) -> dict[str, int]:
     """Picture -> 1, 0 or -1, from the file of one class, in the order of its lines."""
@@ -147,31 +112,6 @@ def read_labels(folder: Path, name: str, split: str) -> dict[str, int]:
     if not labels:
         raise BadInput(f"{path} lists no picture: {again('it is damaged')}")
     return labels
-
-
-def read_annotation(path: Path) -> list[VocObject]:
-    """The objects that an annotation names."""
-    if not path.is_file():
-        raise MissingData(f"There is no {path}: {again('VOC 2012 is not whole')}")
-    try:
-        tree = ElementTree.fromstring(path.read_bytes())
-        found = []
-        for item in tree.iter("object"):
-            name = item.findtext("name", "").strip()
-            if name not in CLASSES:
-                raise ValueError(f"it has an object {name!r}")
-            box = item.find("bndbox")
-            if box is None:
-                raise ValueError("an object has no box")
-            # Some boxes of VOC 2012 have fractions.
-            left, top, right, bottom = (
-                round(float(box.findtext(edge, ""))) for edge in ("xmin", "ymin", "xmax", "ymax")
-            )
-            difficult = item.findtext("difficult", "0").strip() == "1"
-            found.append(VocObject(name, (top - 1, left - 1, bottom, right), difficult))
-        return found
-    except (ElementTree.ParseError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({error}): {again('it is damaged')}") from error
 
 
 def again(why: str) -> str:
