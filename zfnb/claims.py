@@ -87,22 +87,25 @@ class Claim:
 
     def _html(self) -> str:
         # Inline styles: JupyterLab strips <style>. `inherit` and transparency suit both its themes.
-        colour = {True: "#2e9e5b", False: "#d0533c"}.get(self.agrees, "#8a8f98")
+        colour = {True: "#2e9e5b", False: "#d0533c", None: "#858a93"}.get(self.agrees, "#b98a00")
         small = "font-size:.85em;opacity:.7"
         cells = "".join(
-            f'<span style="min-width:7em"><span style="{small}">{label}</span><br>'
+            f'<span style="flex:{share} 1 9em"><span style="{small}">{label}</span><br>'
             f'<b style="font-variant-numeric:tabular-nums">{escape(text)}</b></span>'
-            for label, text in (("paper", self.shown(self.paper)), ("ours", self.shown(self.ours)))
+            for label, share, text in (
+                ("paper", 2, self.shown(self.paper)),
+                ("ours", 3, self.shown(self.ours)),
+            )
         )
         under = " · ".join(escape(text) for text in (self.section, self.data, self.note) if text)
         return (
             f'<div class="zfnb-claim" style="border-left:4px solid {colour};padding:.4em .9em;'
-            "margin:.3em 0;display:flex;flex-wrap:wrap;gap:.2em 1.6em;align-items:center;"
+            "margin:.3em 0;display:flex;flex-wrap:wrap;gap:.2em 1.6em;"
             'background:rgba(128,128,128,.08);border-radius:0 6px 6px 0">'
-            f'<span style="flex:1 1 18em">{escape(self.what)}<br>'
-            f'<span style="{small}">{under}</span></span>{cells}'
-            f'<span style="min-width:6em;color:{colour};font-weight:600">{MARK[self.agrees]} '
-            f"{escape(self.verdict)}</span></div>"
+            f'<span style="flex:1 1 18em">{escape(self.what)}</span>'
+            f'<span style="color:{colour};font-weight:600">{MARK[self.agrees]} '
+            f"{escape(self.verdict)}</span>"
+            f'<span style="flex:1 0 100%;{small}">{under}</span>{cells}</div>'
         )
 
 
