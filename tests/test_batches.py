@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +84,49 @@ def test_a_damaged_cache_is_made_again(tmp_path, damage):
     with pytest.warns(UserWarning, match="made again"):
         squares = cached(source, 32, tmp_path, progress=False)
     assert np.array_equal(squares[7], square(source[7][0], 32))
+
+
+def test_a_cache_is_what_numpy_writes(tmp_path):
+    path = cached(Toy(), 32, tmp_path, progress=False).path
+    np.save(tmp_path / "numpy.npy", np.stack([square(Toy()[i][0], 32) for i in range(20)]))
+    assert path.read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    """A limit on the size of files stands for it; a mapped file would end the process."""
+    resource = pytest.importorskip("resource")
+    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            cached(Toy(), 32, tmp_path / "cache", progress=False)  # 61 kB
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    path = cached(Toy(), 32, tmp_path, progress=False).path
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    gone, young, living, other, odd = (
+        path.with_name(f".{stem}.{number}.npy")
+        for stem, number in (
+            (path.stem, dead.pid),
+            (path.stem, dead.pid + 1_000_000_000),
+            (path.stem, os.getpid()),
+            ("toy-64-f", dead.pid),
+            (path.stem, "x"),
+        )
+    )
+    for left in (gone, young, living, other, odd):
+        left.write_bytes(b"part")
+        if left != young:
+            os.utime(left, (1e9, 1e9))
+    cached(Toy(), 32, tmp_path, progress=False)
+    assert {p for p in tmp_path.iterdir() if p != path} == {young, living, other, odd}
 
 
 def test_a_changed_dataset_gets_its_own_cache(tmp_path):

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.test_training import run, settings
+from tests.test_training import Stripes, run, settings
+from zfnb import checkpoints, training
 from zfnb.errors import BadInput, MissingData
 from zfnb.recipes import trapezoid
 from zfnb.runs import read_log
+from zfnb.training import train
 
 
 class Enough(Exception):
@@ -90,6 +92,30 @@ def test_refused_branches(trunk, tmp_path, changes, message):
         run(tmp_path / "b", chosen(**changes), branch_of=trunk)
 
 
+def test_a_branch_on_other_pictures(trunk, tmp_path):
+    """Its settings are the same, but the pictures have changed since."""
+    options = {"branch_of": trunk, "progress": False, "device": "cpu"}
+    with pytest.raises(BadInput, match=r"training pictures whose checksum is .*; a branch needs"):
+        train(chosen(epochs=6), Stripes(first=7), None, tmp_path / "b", **options)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_checkpoint_that_is_gone_before_it_is_copied(trunk, tmp_path, monkeypatch):
+    """The run goes on meanwhile, and keeps its newest checkpoints only."""
+    load = checkpoints.load_latest
+
+    def then_gone(folder):
+        found = load(folder)
+        for path in folder.iterdir():
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(checkpoints, "load_latest", then_gone)
+    with pytest.raises(BadInput, match=r"checkpoint .* has not arrived .*; try again"):
+        run(tmp_path / "b", chosen(epochs=6), branch_of=trunk)
+    assert not (tmp_path / "b" / "run.json").exists()
+
+
 def test_a_run_in_its_cool_down_is_past_branching(tmp_path):
     run(tmp_path / "whole", chosen())
     with pytest.raises(BadInput, match="that run's learning rate falls"):
@@ -111,15 +137,28 @@ def test_curves_for_tensorboard(tmp_path, monkeypatch):
         def add_scalar(self, name, value, step):
             written.append((name, value, step))
 
+        def close(self):
+            written.append("closed")
+
     fake = SimpleNamespace(SummaryWriter=Writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     run(tmp_path / "r", chosen(epochs=2, cool_down=1.0), tensorboard=True)
     log = read_log(tmp_path / "r")
+    assert written.pop() == "closed" and "closed" not in written
     losses = [(value, step) for name, value, step in written if name == "step/loss"]
     assert losses == [(line["loss"], line["step"]) for line in log["step"]]
     assert len({step for _, step in losses}) == len(losses) > 2
     last = log["epoch"][-1]["held_error"]
     assert ("epoch/held_error", last, log["step"][-1]["step"]) in written
+
+
+def test_curves_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
+    closed = []
+    writer = SimpleNamespace(add_scalar=lambda *_: None, close=lambda: closed.append(True))
+    monkeypatch.setattr(training, "tensorboard_writer", lambda folder, step: writer)
+    with pytest.raises(Enough):
+        run(tmp_path / "r", chosen(), tensorboard=True, on_step=stop_after(1))
+    assert closed == [True]
 
 
 def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,7 +93,8 @@ def test_the_published_table():
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    classes = [(f"n{i:08d}", f"thing {i}") for i in range(10)]
+    names = zfnb.load_dataset("stamps", "test").classes
+    classes = [(f"n{i:08d}", name) for i, name in enumerate(names)]
     return build(describe_variant("zfnet", width=0.0625, input_size=64), 10, classes=classes)
 
 
@@ -111,7 +113,7 @@ def test_things_that_a_network_knows():
 
 def test_classes_must_be_those_of_the_dataset(net):
     stamps = zfnb.load_dataset("stamps", "test")
-    table2.check_classes(net, stamps)  # ten of each; stamps have no synsets to compare
+    table2.check_classes(net, stamps)  # by their names; stamps have no synsets to compare
     other = build(describe_variant("zfnet", width=0.0625, input_size=64), 7)
     with pytest.raises(BadInput, match="7 classes, which are not the 10"):
         table2.check_classes(other, stamps)
@@ -128,6 +130,30 @@ def test_classes_must_be_those_of_the_dataset(net):
     stamps.synsets = stamps.synsets[::-1]
     with pytest.raises(BadInput, match="not the 10 of stamps"):
         table2.check_classes(net, stamps)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        (("n1", "cat"), ("n1", "tomcat"), True),
+        (("n1", "cat"), ("n2", "cat"), False),  # two things of one name
+        (("", "Snow leopard"), (None, "snow_leopard"), True),
+        (("n1", "cat"), (None, "cat"), True),
+        (("", "cat"), ("n1", "cat"), True),
+        (("n1", "cat"), (None, "n1"), True),  # folders that are named by their synsets
+        (("n1", "cat"), (None, "dog"), False),
+        (("", "cat"), (None, "dog"), False),
+        (("", ""), (None, ""), False),
+    ],
+)
+def test_classes_are_compared_by_synset_or_name(ours, theirs, same):
+    net = SimpleNamespace(name="net", num_classes=1, classes=[ours])
+    dataset = SimpleNamespace(name="data", classes=[theirs[1]], synsets=[theirs[0]])
+    if same:
+        table2.check_classes(net, dataset)
+        return
+    with pytest.raises(BadInput, match="net knows 1 classes, which are not the 1 of data"):
+        table2.check_classes(net, dataset)
 
 
 def test_measured_rows_are_those_of_the_evaluation(net):
@@ -157,7 +183,7 @@ def test_the_command_keeps_what_it_prints(net, tmp_path):
     assert f"{row['top1']:.2f}" in done.output
     assert kept["data"] == {"name": "stamps", "split": "test", "pictures": 20}
     assert len(kept["details"][row["networks"][0]]["class_errors"]) == 10
-    assert kept["classes"][3] == ["n00000003", "thing 3"]
+    assert kept["classes"][3] == list(net.classes[3])
     assert "--limit 20" in kept["measured"][row["measured"]]["command"]
 
 

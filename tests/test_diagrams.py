@@ -179,6 +179,11 @@ def test_grids():
     assert not clipped(figure)
 
 
+def test_a_plane_may_lie_on_another_device(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: torch.ones(x.shape))
+    assert diagrams.as_plane(torch.empty(1, 2, 3, device="meta")).tolist() == [[1.0] * 3] * 2
+
+
 def test_scheme():
     said = " ".join(words(diagrams.draw_scheme()))
     for step in ("unpool", "rectify", "transposed filters", "switches", "pool", "convolve"):

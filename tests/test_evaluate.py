@@ -63,6 +63,15 @@ def test_probabilities_are_means_over_crops(nets):
     assert torch.allclose(got.sum(1), torch.ones(5))
 
 
+def test_ten_crops_do_not_multiply_the_batch(nets):
+    net, sizes = nets[0], []
+    hook = net.conv1.register_forward_hook(lambda module, inputs, out: sizes.append(len(out)))
+    probabilities(net, Noise(), crops=10, batch=25)
+    probabilities(net, Noise(), crops=10, batch=np.int64(3))
+    hook.remove()
+    assert sizes == [20, 20, 10] + [10] * 5
+
+
 def test_an_ensemble_averages_probabilities(nets):
     data = Noise()
     members = [probabilities(net, data) for net in nets]
@@ -75,6 +84,9 @@ def test_an_ensemble_averages_probabilities(nets):
 def test_bad_arguments(nets):
     with pytest.raises(UnknownName, match="1, 10"):
         probabilities(nets[0], Noise(), crops=5)
+    for batch in (0, -1, 2.0):
+        with pytest.raises(BadInput, match="batch must be a whole number from 1 on"):
+            probabilities(nets[0], Noise(), batch=batch)
     with pytest.raises(BadInput, match="at least one"):
         ensemble([])
     with pytest.raises(BadInput, match="targets"):

@@ -225,6 +225,20 @@ def test_a_full_disk_is_said_before_the_work(net, dataset, tmp_path, monkeypatch
     assert not passes
 
 
+def test_the_layers_must_fit_the_disk_together(net, dataset, tmp_path, monkeypatch, passes):
+    sizes = {layer: 2 * 23 * int(np.prod(net.shapes[layer])) for layer in ("conv5", "fc7")}
+
+    class Usage:
+        free = sum(sizes.values()) - 1
+
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: Usage)
+    with pytest.raises(CannotSave, match=r"in conv5\.npy, fc7\.npy need"):
+        extract(net, dataset, list(sizes), tmp_path)
+    assert not passes and not list(tmp_path.rglob("*.npy"))
+    extract(net, dataset, ["conv5"], tmp_path)
+    extract(net, dataset, list(sizes), tmp_path)  # the one that is there needs nothing more
+
+
 # ---------------------------------------------------------------- whose features they are
 
 

@@ -28,6 +28,16 @@ def test_gram_of_some_rows_of_a_mapped_file(tmp_path):
     np.testing.assert_allclose(gram(mapped, items, block=2), gram(x[items]), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "items", [[0, 2, 1, 3], [0, 0, 2], [2, 2, 3, 5], [-2, -1], [-1], [4, 5, 6]]
+)
+def test_gram_of_rows_in_any_order(items):
+    """The last is as far from the first as in a row of neighbours, but they are none."""
+    x = np.random.default_rng(0).normal(size=(7, 5))
+    wanted = x[items] @ x[items].T
+    np.testing.assert_allclose(gram(x, items, normalise=False), wanted, atol=1e-5)
+
+
 def test_gram_refuses():
     with pytest.raises(BadInput, match="at least one row"):
         gram(np.zeros((0, 3)))

@@ -41,6 +41,13 @@ def test_features_are_those_of_the_central_crop(net, squares, tmp_path):
     assert not np.array_equal(found[0], found[1])  # the second view is another crop
 
 
+def test_pictures_go_to_where_the_network_is(net, squares, tmp_path, monkeypatch):
+    """The device "meta" computes shapes alone; what comes back from it is filled in."""
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: torch.full(x.shape, 3, dtype=x.dtype))
+    found = heads.extract(net.to("meta"), squares, "pool5", tmp_path / "f.npy", views=2)
+    assert (found == 3).all()
+
+
 def test_views_that_are_there_are_kept(net, squares, tmp_path):
     path = tmp_path / "f.npy"
     first = heads.extract(net, squares, "pool5", path, views=2)

@@ -131,9 +131,15 @@ def test_an_offset_of_a_channel_is_no_difference():
     assert a @ b == pytest.approx(1, abs=1e-3)
 
 
+def test_a_low_threshold_counts_all_that_are_a_little_alike(scenes):
+    found = overlap(Pictures(scenes[:4]), Pictures(scenes[:4]), threshold=0.04)
+    assert {(pair.known, pair.tested) for pair in found} >= {(n, n) for n in range(4)}
+    assert all(pair.correlation >= 0.04 for pair in found)
+
+
 def test_refusals(scenes):
     for options in ({"threshold": 0}, {"threshold": 1.5}, {"search": 0.0}):
-        with pytest.raises(BadInput, match="must be in"):
+        with pytest.raises(BadInput, match=f"{next(iter(options))} must be in"):
             overlap(Pictures(scenes[:1]), Pictures(scenes[:1]), **options)
 
 

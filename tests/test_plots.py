@@ -14,7 +14,6 @@ from zfnb import plots
 from zfnb.activations import Record
 from zfnb.errors import BadInput
 from zfnb.feature_sheets import FeatureSheet
-from zfnb.models import build, describe_variant
 
 PLAIN = plots.Display(percentile=100, gamma=1, saturation=1)
 GREY = 0.5
@@ -192,7 +191,6 @@ def drawn(name: str, net) -> plt.Figure:
         "strongest_maps": lambda: plots.strongest_maps(
             image, maps, projection, net, "conv2", [0, 3]
         ),
-        "first_layer_filters": lambda: plots.first_layer_filters(net, 4),
         "two_by_layer": lambda: plots.two_by_layer(values, values, ("a", "b"), net, "share"),
         "by_layer": lambda: plots.by_layer(values, net, "share", baseline=0.5),
     }[name]()
@@ -300,26 +298,6 @@ def test_maps_of_one_figure_share_a_scale(net):
         plots.strongest_maps(image, maps, projections, net, "conv2", [])
     with pytest.raises(BadInput, match="of a convolution layer"):
         plots.strongest_maps(image, maps[:, 0, 0], projections, net, "fc6", [0])
-
-
-def test_filters_are_shown_each_at_its_own_contrast():
-    net = build(describe_variant("zfnet", input_size=64, width=1 / 16), num_classes=2)
-    with torch.no_grad():
-        net.conv1[0].weight[0] *= 100
-        net.conv1[0].weight[1] = 0
-    figure = plots.first_layer_filters(net, columns=3)
-    shown = figure.axes[0].images[0].get_array()
-    kernel = net.conv1[0].kernel_size[0]
-    filters = [
-        shown[row : row + kernel, column : column + kernel]
-        for row in range(0, shown.shape[0], kernel + plots.GAP)
-        for column in range(0, shown.shape[1], kernel + plots.GAP)
-    ]
-    assert len(filters) == 6 and (filters[1] == GREY).all()
-    for n in (0, 2, 3, 4, 5):
-        assert np.abs(filters[n] - GREY).max() == pytest.approx(0.5)
-        expected = net.conv1[0].weight[n].detach().permute(1, 2, 0).numpy()
-        assert np.allclose(np.sign(filters[n] - GREY), np.sign(expected))
 
 
 def test_numbers_by_layer_are_drawn_as_they_are(net):

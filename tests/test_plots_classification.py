@@ -100,6 +100,16 @@ def test_class_errors_are_sorted_and_named():
     assert names == ["c19", "c18", "c17", "c2", "c1", "c0"]
 
 
+def test_classes_without_a_picture_are_not_the_hardest():
+    classes = [("n", f"c{i}") for i in range(6)]
+    values = np.array([np.nan, 40.0, 10.0, 30.0, np.nan, 20.0])
+    figure = draw.class_errors({"a": values}, classes, count=3)  # four have an error
+    names = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert names == ["c2", "c5", "c3", "c1"]
+    assert [bar.get_width() for bar in figure.axes[1].patches] == [10, 20, 30, 40]
+    assert not draw.class_errors({"a": values[:2]}, classes).axes[1].patches
+
+
 def test_confused_pairs():
     figure = draw.confused_pairs([(1, 0, 9), (0, 2, 4)], [("n", c) for c in "abc"], "test")
     assert [bar.get_width() for bar in figure.axes[0].patches] == [9, 4]

@@ -203,8 +203,12 @@ def test_what_cannot_be_drawn(small_zfnet, images, curves):
         plots_invariance.one_picture(images[0], curves["vertical"], 99, net, "a")
     with pytest.raises(BadInput, match="for each transformation"):
         plots_invariance.figure_5([], [], [], net, NAMES, ("conv1", "fc7"))
-    with pytest.raises(BadInput, match="needs 3 pictures"):
-        plots_invariance.strips({"row": images}, ["x", "y", "z"], net, "")
+    few = {"full": images[[0, 0, 0]], "short": images[:2]}
+    with pytest.raises(BadInput, match="needs 3 pictures, one a column, but 'short' has 2"):
+        plots_invariance.strips(few, ["x", "y", "z"], net, "")
+    for rows, columns in (({}, ["x"]), ({"row": images[:0]}, [])):
+        with pytest.raises(BadInput, match="no picture to draw"):
+            plots_invariance.strips(rows, columns, net, "")
     with pytest.raises(BadInput, match="for each row"):
         plots_invariance.symmetry_dips(images, curves["rotation"], [0], net, NAMES)
     with pytest.raises(BadInput, match="at least one panel"):

@@ -90,6 +90,16 @@ def test_a_run_that_diverges_is_a_finding(tmp_path, lr):
     assert len(plots_training.clipping({"free": run}).axes) == 3
 
 
+def test_a_run_that_is_stopped_within_an_epoch(tmp_path):
+    """Its loss is looked at between the last step and what watches it."""
+    chosen = settings(lr=1e30, clip=False)
+    run = watch(chosen, Stripes(), tmp_path, checkpoint_every=1, **OPTIONS)
+    assert run.diverged and not np.isfinite(run.losses[-1])
+    assert len(run.rms) == len(run.above) == len(run.losses)
+    assert run.filters.isfinite().all()
+    assert len(plots_training.clipping({"free": run}).axes) == 3
+
+
 def test_another_mistake_is_not_taken_for_divergence(tmp_path):
     with pytest.raises(BadInput, match="device"):
         watch(settings(), Stripes(), tmp_path, progress=False, device="gpu")

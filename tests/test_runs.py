@@ -79,6 +79,17 @@ def test_settings_of_earlier_versions(tmp_path):
         check_same(old, {**same, "data": {"name": "b"}}, tmp_path)
 
 
+def test_checksums_are_called_so(tmp_path):
+    """`weights` of the settings is a name; that of the start, and `sampled`, are checksums."""
+    for part, key, said in (
+        ("data", "sampled", "training pictures whose checksum is 'a1', not 'b2'; do this."),
+        ("start", "weights", "weights whose checksum is 'a1', not 'b2'; do this."),
+        ("settings", "weights", "weights = 'a1', not 'b2'; do this."),
+    ):
+        with pytest.raises(BadInput, match=f"was started with {said}$"):
+            check_same({part: {key: "a1"}}, {part: {key: "b2"}}, tmp_path, "do this")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"rows": null}', '{"lines": []}'])
 def test_a_damaged_file_of_results(tmp_path, text):
     path = tmp_path / "table9.json"

@@ -98,6 +98,14 @@ def test_fine_tuning_from_a_file(imagenet, tmp_path):
     assert "--lr 0.02" in json.loads((tmp_path / "faster" / "run.json").read_text())["command"]
     error = call(*words, "--input-size", "96", "--out", tmp_path / "larger")[2]
     assert isinstance(error, BadInput) and "input_size=64, not 96" in str(error)
+    at = words.index("--width")
+    del words[at : at + 2]  # left out, it is that of the weights
+    assert call(*words, "--out", tmp_path / "width")[0] == 0
+    assert json.loads((tmp_path / "width" / "run.json").read_text())["settings"]["width"] == 0.03
+    error = call(*words, "--width", "1.0", "--out", tmp_path / "wide")[2]
+    assert isinstance(error, BadInput) and "width=0.03, not 1.0; leave width out" in str(error)
+    error = call(*words, "--input-size", "0", "--out", tmp_path / "none")[2]
+    assert isinstance(error, BadInput) and "input_size" in str(error)
 
 
 def test_decoding_workers_give_what_the_cache_gives(imagenet, tmp_path):
@@ -153,6 +161,7 @@ def test_which_pictures_measure(imagenet, tmp_path):
         (["zfnet", "--threads", "0"], BadInput, "--threads"),
         (["zfnet", "--device", "tpu9"], UnknownName, "device"),
         (["zfnet", "--width", "0"], BadInput, "width"),
+        (["zfnet", "--input-size", "0"], BadInput, "input_size"),
         (["zfnet", "--checkpoint-every", "0"], BadInput, "checkpoint_every"),
         (["zfnet", "--weights", "tiny"], UnknownName, "weights for zfnet"),
     ],
@@ -162,6 +171,13 @@ def test_mistakes_get_one_clear_sentence(imagenet, tmp_path, words, kind, messag
     error = call(*words, *options)[2]
     assert isinstance(error, kind)
     assert message in str(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_than_no_workers(imagenet, tmp_path):
+    options = ["--data", "imagenet", "--root", imagenet, "--no-cache", "--out", tmp_path / "run"]
+    code, output, _ = call("zfnet", *options, "--workers", "-1")
+    assert code == 2 and "workers" in output
     assert not (tmp_path / "run").exists()
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import distributed as dist
 from torch import nn
 
 import zfnb
-from zfnb import checkpoints
+from zfnb import checkpoints, training
 from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import build, describe_variant
-from zfnb.processes import choose_device
+from zfnb.processes import Processes, choose_device, exact, processes
 from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, recipe_named, start
 from zfnb.runs import read_log
 from zfnb.training import Run, Settings, snapshot_epochs, train
@@ -321,6 +323,102 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert json.loads((tmp_path / "two" / "run.json").read_text())["machine"]["processes"] == 2
 
 
+TOGETHER = """
+import json, sys
+sys.path.insert(0, {here!r})
+import torch
+from pathlib import Path
+from test_training import run, settings
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")  # one for both runs
+folder, seen = Path({folder!r}), []
+
+def note(run, line):
+    sums = [float(buffer.double().sum()) for buffer in run.net.buffers()]
+    seen.append(sums)
+
+run(folder / "normed", settings("modern", epochs=1), on_epoch=note)
+run(folder / "odd", settings("paper", batch=64, holdout=1, dropout=0.0, lr=0.05), cache=None)
+(folder / f"{{sys.argv[1]}}.json").write_text(json.dumps(seen))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_processes_share_what_they_measure_with_and_uneven_batches(tmp_path):
+    """On CPUs each normalises by its own share; at the end of an epoch all have the first one's.
+
+    A batch of all 51 pictures is 25 and 26, and yet each picture counts alike.
+    """
+    script, here = tmp_path / "together.py", str(Path(__file__).parent)
+    script.write_text(TOGETHER.format(here=here, folder=str(tmp_path)), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "0"}
+    pair = [
+        subprocess.Popen(
+            [sys.executable, str(script), rank],
+            env={**os.environ, **common, "RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in pair]
+    assert not any(process.returncode for process in pair), errors
+    sums = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in "01"]
+    assert sums[0] == sums[1] and len(sums[0][0]) > 10
+    run(tmp_path / "one", settings("paper", batch=64, holdout=1, dropout=0.0, lr=0.05))
+    for a, b in zip(logged(tmp_path / "one"), logged(tmp_path / "odd"), strict=True):
+        assert a.get("loss") == pytest.approx(b.get("loss"), abs=1e-6)
+    one, two = (load_file(tmp_path / n / "zfnet.safetensors") for n in ("one", "odd"))
+    for key, value in one.items():
+        assert (value.float() - two[key].float()).norm() <= 1e-3 * value.float().norm()
+
+
+def test_too_many_processes(tmp_path):
+    with pytest.raises(BadInput, match="64 processes cannot share 48 training pictures"):
+        Run(
+            settings(batch=64),
+            Stripes(),
+            tmp_path,
+            cache=None,
+            device=torch.device("cpu"),
+            group=Processes(0, 64),
+        )
+
+
+def test_others_wait_for_hours_of_decoding(monkeypatch):
+    """NCCL gives up after ten minutes, gloo after thirty, unless told otherwise."""
+    told = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "init_process_group", lambda _, **options: told.update(options))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: told.update(left=True))
+    with processes(torch.device("cpu")) as group:
+        assert group == Processes(1, 2)
+    assert told["timeout"] >= timedelta(hours=12) and told["left"]
+
+
+def test_a_device_without_float64(whole, tmp_path, monkeypatch):
+    """Apple's GPUs have none. Counted in float32, small counts are the same; losses to rounding."""
+    assert exact(torch.device("mps")) == torch.float32
+    assert exact(torch.device("cpu")) == exact(torch.device("cuda")) == torch.float64
+    folder, chosen = whole
+    used = []
+
+    def single(device):
+        used.append(device)
+        return torch.float32
+
+    monkeypatch.setattr(training, "exact", single)
+    run(tmp_path / "r", chosen)
+    assert len(used) == 12 + 3 + 1  # steps, errors of held-out pictures, validation
+    assert logged(folder) == logged(tmp_path / "r")  # their float32 values, as before
+
+
 def test_clipping_brings_large_filters_to_the_radius():
     net = build(describe_variant("zfnet", input_size=64, width=0.05), 3)
     paper = (1 / 255,) * 3
@@ -329,12 +427,14 @@ def test_clipping_brings_large_filters_to_the_radius():
             convolution.weight.mul_(0.05 / filter_rms(convolution.weight)[:, None, None, None])
             convolution.weight[0] *= 8  # one dominates, as in Fig. 6(a)
     before = {name: m.weight.clone() for name, m in filters(net)}
-    assert clip_filters(net, paper) == 5
+    clip_filters(net, paper)
     for name, convolution in filters(net):
         assert filter_rms(convolution.weight)[0] == pytest.approx(0.1)
         assert torch.equal(convolution.weight[1:], before[name][1:])
         assert torch.allclose(convolution.weight[0], before[name][0] / 4)
-    assert clip_filters(net, paper) == 0
+    clipped = {name: m.weight.clone() for name, m in filters(net)}
+    clip_filters(net, paper)  # a filter at the radius stays as it is
+    assert all(torch.equal(m.weight, clipped[name]) for name, m in filters(net))
 
 
 def test_the_radius_follows_the_units_of_the_input():
@@ -346,9 +446,13 @@ def test_the_radius_follows_the_units_of_the_input():
     larger = 255 * 0.25
     with torch.no_grad():
         nets[0].conv1.filter.weight.mul_(0.3)
+        nets[0].conv1.filter.weight[0] *= 20  # beyond the radius
         nets[1].conv1.filter.weight.copy_(nets[0].conv1.filter.weight * larger)
-    assert clip_filters(nets[0], units[0]) == clip_filters(nets[1], units[1]) > 0
+    free = nets[0].conv1.filter.weight.clone()
+    for net, std in zip(nets, units, strict=True):
+        clip_filters(net, std)
     first, second = (net.conv1.filter.weight for net in nets)
+    assert torch.equal(first[1:], free[1:]) and not torch.equal(first[0], free[0])
     assert torch.allclose(first * larger, second, rtol=1e-5)
     assert torch.equal(nets[0].conv2.filter.weight, nets[1].conv2.filter.weight)
 
@@ -412,7 +516,12 @@ def test_snapshots_are_kept_at_the_papers_pace():
         ({"cool_down": -1.0}, "cool_down must be from 0 to the 2 epochs"),
         ({"cool_down": 2.5}, "cool_down must be"),
         ({"cool_down": float("nan")}, "cool_down must be"),
-        ({"seed": -1}, "seed must not"),
+        ({"epochs": True}, "epochs must be"),
+        ({"batch": 8.0}, "batch must be"),
+        ({"seed": -1}, "seed must be a whole number from 0 on, not -1"),
+        ({"seed": 1.5}, "seed must be"),
+        ({"seed": "3"}, "seed must be"),
+        ({"holdout": 2.5}, "holdout must be"),
         ({"precision": "float8"}, "float32, bfloat16"),
         ({"width": -1}, "width must be"),
         ({"holdout": 18}, "18 of them cannot be held"),
@@ -422,6 +531,22 @@ def test_snapshots_are_kept_at_the_papers_pace():
 def test_bad_settings(tmp_path, changes, message):
     with pytest.raises(BadInput, match=message):
         run(tmp_path / "r", settings(**changes))
+
+
+def test_numbers_of_numpy_are_numbers():
+    four = settings(epochs=np.int64(4), seed=np.int64(3), holdout=np.int32(1))
+    assert four == settings(epochs=4, seed=3, holdout=1)
+    assert json.dumps(four.facts()) == json.dumps(settings(epochs=4, seed=3, holdout=1).facts())
+
+
+def test_what_a_recipe_does_not_know():
+    paper = recipe_named("paper")
+    with pytest.raises(UnknownName, match=r"schedule 'step'.*plateau, cosine, trapezoid"):
+        replace(paper, schedule="step")
+    with pytest.raises(UnknownName, match=r"start 'xavier'.*paper, he"):
+        replace(paper, start="xavier")
+    with pytest.raises(UnknownName, match=r"crops 'Ten'.*Did you mean 'ten'.*random, ten"):
+        replace(paper.augmentation, crops="Ten")
 
 
 def test_unknown_names():
@@ -491,7 +616,7 @@ def test_a_run_is_not_overwritten_or_mixed(whole):
         run(folder, chosen)
     with pytest.raises(BadInput, match=r"recipe.lr = 0.01, not 0.5"):
         run(folder, replace(chosen, recipe=replace(chosen.recipe, lr=0.5)), resume=True)
-    with pytest.raises(BadInput, match="sampled"):
+    with pytest.raises(BadInput, match="training pictures whose checksum is"):
         train(chosen, Stripes(first=7), None, folder, resume=True, progress=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from sklearn.svm import SVC
 from typer.testing import CliRunner
 
 import zfnb
-from zfnb import transfer_cli
+from zfnb import transfer, transfer_cli
 from zfnb.data.folders import folder_dataset
 from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_cache import extract
@@ -284,6 +285,31 @@ def test_fine_tuned(net, dataset, tmp_path):
         "not pretrained"
     )
     assert len(list((tmp_path / "runs").iterdir())) == 2
+    steps, started = [], replace(bare, weights=weights)
+    options["on_step"] = steps.append
+    again = train_network(dataset, drawn, started, tmp_path / "runs", **options)
+    assert not steps and np.array_equal(again.predicted, result.predicted)
+    with torch.no_grad():
+        net.conv1.filter.weight.mul_(1.5)
+    save_weights(net, weights)  # the name is the same, but what it starts from is not
+    with pytest.raises(BadInput, match="started with weights whose checksum is"):
+        train_network(dataset, drawn, started, tmp_path / "runs", **options)
+
+
+def test_a_trained_network_is_measured_on_the_device_asked_for(net, dataset, tmp_path, monkeypatch):
+    def trained(settings, learn, val_set, home, **options):
+        save_weights(net, home / "zfnet.safetensors")
+
+    def chances(net, part, **options):
+        places.add(next(net.parameters()).device.type)
+        return torch.zeros(len(part), 3)
+
+    places, settings = set(), Settings("zfnet", "folder", recipe_named("modern"), input_size=64)
+    monkeypatch.setattr(transfer, "train", trained)
+    monkeypatch.setattr(transfer, "probabilities", chances)
+    monkeypatch.setattr(transfer, "choose_device", torch.device)
+    train_network(dataset, draw(dataset.targets, 8), settings, tmp_path / "runs", device="meta")
+    assert places == {"meta"}
 
 
 # ---------------------------------------------------------------- several objects
@@ -680,12 +706,20 @@ def test_scratch_and_pretrained_in_one_table(command, tmp_path):
     assert "--width 0.04" in runs[1]["command"] and runs[1]["settings"]["recipe"]["epochs"] == 1
 
 
+def test_the_learning_rate_is_always_in_the_command():
+    """Without --lr, the command does not take the recipe's own."""
+    settings = Settings("zfnet", "folder", recipe_named("modern"), input_size=64)
+    work = SimpleNamespace(command="scratch", asked=transfer_cli.Asked(data="folder"))
+    words = transfer_cli.command_line(work, "zfnet:random", settings)
+    assert settings.recipe.lr != transfer_cli.SCRATCH_LR and f"--lr {settings.recipe.lr}" in words
+
+
 def test_scratch_from_weights_is_fine_tuning(command, tmp_path):
     """Its rows stand beside those of classifiers on the same weights."""
     results = ["--results", str(tmp_path / "table4.json"), "--count", "4"]
     done = command("table4", "--cache", str(tmp_path / "cache"), *results)
     assert done.exit_code == 0, done.output
-    words = ["--weights", str(tmp_path / "small.safetensors"), "--width", str(1 / 16)]
+    words = ["--weights", str(tmp_path / "small.safetensors")]
     words += ["--epochs", "1", "--batch", "6", "--out", str(tmp_path / "runs")]
     words += ["--pictures", str(tmp_path), *results]
     done = command("scratch", *words, network="zfnet")
@@ -695,7 +729,8 @@ def test_scratch_from_weights_is_fine_tuning(command, tmp_path):
     assert first["checksum"] == second["checksum"]
     assert [r["classifier"] for r in second["rows"]] == ["fine-tuned"] * 2
     assert "scratch --data folder --network zfnet --weights small.safetensors" in second["command"]
-    assert f"--lr {LR} --input-size 64" in second["command"]  # as the weights were trained
+    wanted = f"--lr {LR} --input-size 64 --width 0.0625"  # as the weights were trained
+    assert wanted in second["command"]
     assert second["settings"]["weights"] == "small.safetensors"
     assert str(tmp_path) not in json.dumps([first, second])
     rows = measured("table4", tmp_path / "table4.json", "folder")
@@ -796,6 +831,26 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
             transfer_cli.CLASSES[:3]
         )
         assert 0 < found["mean"] <= 100
+
+
+@pytest.mark.parametrize("name", ["table7", "choices", "table4", "fig9", "table6"])
+def test_a_mistyped_classifier_is_refused_before_the_work(command, monkeypatch, name):
+    def opened(*arguments):
+        raise AssertionError("this takes minutes")
+
+    monkeypatch.setattr(transfer_cli, "load_dataset", opened)
+    words = ["--classifier", "svm", "--classifier", "sofmax"]
+    if name == "table6":
+        error = CliRunner().invoke(transfer_cli.app, [name, *words]).exception
+    else:
+        error = command(name, "--count", "4", *words).exception
+    assert isinstance(error, UnknownName) and "Did you mean 'softmax'?" in str(error)
+
+
+def test_an_input_of_no_pixels_is_refused(command, tmp_path):
+    words = ["--count", "4", "--input-size", "0", "--out", str(tmp_path / "runs")]
+    done = command("scratch", *words, network="zfnet")
+    assert done.exit_code == 2 and "--input-size" in done.output
 
 
 def test_refusals_of_the_command(command, capsys, monkeypatch):

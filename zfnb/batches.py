@@ -9,7 +9,11 @@ Shapes: N pictures, S side of the stored square, H side of the network's input.
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,11 +26,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zfnb.data.pictures import open_picture
-from zfnb.errors import BadInput
+from zfnb.errors import BadInput, UnknownName
 from zfnb.files import replacing
 
 # Pictures that are all of one size are stored at that size; the rest at 256 / 224 of the input.
 NATIVE_SIZE = {"tiny-imagenet": 64}
+CROPS = ("random", "ten")
+LEFT_OVER = 600  # seconds without a write until a file in the making may be a killed process's
 SAMPLED = 8  # pictures decoded again when a cache is opened, to see that it still fits
 
 
@@ -111,6 +117,7 @@ def cached(
     """
     fingerprint = dataset.fingerprint()
     path = Path(folder) / f"{dataset.name}-{size}-{fingerprint[:16]}.npy"
+    remove_left_over(path)
     squares = Squares(dataset, size)
     if path.exists():
         fault = _fault(path, squares)
@@ -141,17 +148,48 @@ def decode(squares: Squares, path: Path, workers: int, progress: bool) -> None:
 
     shape = (len(squares), 3, squares.size, squares.size)
     batches = [range(start, min(start + 256, shape[0])) for start in range(0, shape[0], 256)]
-    with replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        loader = fetch(squares, batches, workers)
-        for places, batch in zip(
-            batches,
-            tqdm(loader, "decoding", len(batches), disable=not (progress and sys.stderr.isatty())),
-            strict=True,
-        ):
-            array[places.start : places.stop] = batch
-        array.flush()
-        del array  # Windows does not replace a file that is mapped
+    # As plain bytes: a full disk is then an error, and not the end of the process, as it is for a
+    # mapped file.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        bar = tqdm(
+            fetch(squares, batches, workers),
+            "decoding",
+            len(batches),
+            disable=not (progress and sys.stderr.isatty()),
+        )
+        for batch in bar:
+            file.write(batch.numpy().data)
+        file.close()  # Windows does not replace a file that is open
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what killed processes have left of the file `path`, as `replacing` names it.
+
+    A file of a process that lives, or that was written to in the last minutes, stays: it may be
+    another machine's, on a disk that both share.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*{path.suffix}"):
+        number = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        with contextlib.suppress(OSError):  # gone meanwhile; on Windows, open in a process
+            old = time.time() - left.stat().st_mtime > LEFT_OVER
+            if number.isdecimal() and old and not lives(int(number)):
+                left.unlink()
+
+
+def lives(process: int) -> bool:
+    """Whether there is a process of this number. On Windows: no, where its open files cannot be
+    removed in any case."""
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _as_is(batch: Tensor) -> Tensor:
@@ -231,6 +269,10 @@ class Augmentation:
     area: tuple[float, float] = (0.35, 1.0)
     aspect: float = 1.25
     colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.crops not in CROPS:
+            raise UnknownName.of("crops", self.crops, CROPS)
 
     def boxes(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw crops: (N, 2) top and left, (N, 2) height and width, in parts of the picture's

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from zfnb import checkpoints
 from zfnb.errors import BadInput
 from zfnb.files import replacing
+from zfnb.runs import check_same
 
 if TYPE_CHECKING:
     from zfnb.training import Settings
@@ -65,8 +66,19 @@ def check_branch(source: Path, before: dict, settings: Settings, done: float) ->
             )
 
 
-def branch(source: Path, folder: Path, settings: Settings, steps_per_epoch: int) -> dict:
+def branch(
+    source: Path, folder: Path, settings: Settings, steps_per_epoch: int, facts: dict
+) -> dict:
     """Give the new run `folder` the newest checkpoint, the log and the snapshots of `source`.
+
+    Parameters
+    ----------
+    source, folder : path
+        Of the run to start from, and of the new one.
+    settings : Settings
+    steps_per_epoch : int
+    facts : dict
+        What the new run's run.json will hold; its data and start have to be those of `source`.
 
     Returns
     -------
@@ -79,7 +91,8 @@ def branch(source: Path, folder: Path, settings: Settings, steps_per_epoch: int)
         No run, no good checkpoint, or one that a run with these settings would not have.
     """
     try:
-        before = json.loads((source / "run.json").read_text(encoding="utf-8"))["settings"]
+        old = json.loads((source / "run.json").read_text(encoding="utf-8"))
+        before = old["settings"]
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(f"There is no run in {source} to start from ({error}).") from error
     found = checkpoints.load_latest(source / "checkpoints")
@@ -87,6 +100,9 @@ def branch(source: Path, folder: Path, settings: Settings, steps_per_epoch: int)
         raise BadInput(f"The run in {source} has no checkpoint yet; wait for its first one.")
     _, state = found
     check_branch(source, before, settings, state["step"] / steps_per_epoch)
+    advice = "a branch needs the same; choose another run, or train from the start"
+    own, new = ({part: run.get(part, {}) for part in ("data", "start")} for run in (old, facts))
+    check_same(own, new, source, advice)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with checkpoints.saving(folder / "checkpoints"):
         for path in sorted((source / "checkpoints").glob(f"step-{state['step']:09d}.*"))[::-1]:

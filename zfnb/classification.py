@@ -132,6 +132,9 @@ def published() -> list[dict]:
 def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None:
     """A network can be measured on a dataset only if its outputs stand for the same classes.
 
+    Where both know the synset of a class, that is compared, otherwise its names. Of a network that
+    does not know its classes only their number is.
+
     Raises
     ------
     BadInput
@@ -140,14 +143,30 @@ def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None
     name = name or net.name
     if net.num_classes is None:
         raise BadInput(f"{name} has no classifier: it cannot be asked for classes.")
-    ours = [synset for synset, _ in net.classes or []]
-    theirs = [synset or "" for synset in getattr(dataset, "synsets", None) or []]
-    known = all(ours) and all(theirs) and ours and theirs
-    if net.num_classes != len(dataset.classes) or (known and ours != theirs):
+    theirs = list(zip(synsets_of(dataset), dataset.classes, strict=True))
+    same = net.num_classes == len(theirs)
+    if same and net.classes:
+        same = all(map(same_class, net.classes, theirs))
+    if not same:
         raise BadInput(
             f"{name} knows {net.num_classes} classes, which are not the {len(dataset.classes)} of "
             f"{dataset.name}; choose weights that were trained on {dataset.name}."
         )
+
+
+def synsets_of(dataset: Dataset) -> Sequence[str | None]:
+    """The synset of each class of a dataset; None where it has none."""
+    return getattr(dataset, "synsets", None) or [None] * len(dataset.classes)
+
+
+def same_class(one: tuple[str | None, str], other: tuple[str | None, str]) -> bool:
+    """Whether two (synset, name) mean the same class; a folder may have its synset for a name."""
+    if one[0] and other[0]:
+        return one[0] == other[0]
+    words, others = (
+        {str(word).casefold().replace("_", " ") for word in pair if word} for pair in (one, other)
+    )
+    return not words.isdisjoint(others)
 
 
 def measure(

@@ -398,7 +398,7 @@ def draw_grid(
 
 def as_plane(values) -> np.ndarray:
     """(H, W) of a tensor or array (..., H, W) with a single map."""
-    array = np.asarray(values.detach() if isinstance(values, torch.Tensor) else values)
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     return array.reshape(array.shape[-2:]).astype(float)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zfnb.checks import whole_number
 from zfnb.data.pictures import Preprocessing, open_picture
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import Network, evaluating
@@ -85,7 +86,7 @@ def probabilities(
     crops : {1, 10}
         The central crop, or `ten_crops`.
     batch : int
-        Pictures at a time.
+        Inputs at a time: with ten crops, a tenth as many pictures (one at least).
     workers : int
         Processes that decode.
     progress : callable, optional
@@ -99,9 +100,12 @@ def probabilities(
         raise UnknownName.of("number of crops", crops, CROPS)
     if not len(dataset):
         raise BadInput("The dataset has no pictures to evaluate on.")
+    batch = whole_number(batch, "batch must be a whole number from 1 on", 1)
     device = next(net.parameters()).device
     loader = DataLoader(
-        Inputs(dataset, net.preprocessing, crops), batch_size=batch, num_workers=workers
+        Inputs(dataset, net.preprocessing, crops),
+        batch_size=max(1, batch // crops),
+        num_workers=workers,
     )
     found = []
     with evaluating(net):

@@ -22,12 +22,14 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="only so many pictures, drawn with seed 0", min=1)
     ] = None,
-    batch: Annotated[int, typer.Option(help="pictures at a time", min=1)] = 100,
+    batch: Annotated[
+        int, typer.Option(help="inputs at a time; ten crops of a picture are ten", min=1)
+    ] = 100,
     workers: Annotated[int, typer.Option(help="processes that read pictures", min=0)] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
     results: Annotated[Path | None, typer.Option(help="keep the numbers in this JSON file")] = None,
     add: Annotated[
-        bool, typer.Option("--add", help="to what the file holds of the same pictures")
+        bool, typer.Option("--add", help="keep what --results holds of the same pictures, too")
     ] = False,
 ) -> None:
     """Measure top-1 and top-5 errors, of each network alone and of their ensembles."""

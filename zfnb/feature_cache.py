@@ -176,8 +176,10 @@ def extract(
     home = base / f"{net.name}-{data}-{digest[:16]}"
     files = {layer: LayerFile(home, layer, net, len(dataset)) for layer in layers}
     write_facts(home, {"network": str(net), "dataset": data, "pictures": len(dataset), **key})
+    new = [file for file in files.values() if not file.fits()]
+    check_space(home, new)
     for file in files.values():
-        file.open()
+        file.make() if file in new else file.read()
     _fill(net, dataset, files, batch, workers, progress, on_block)
     unread = {int(item) for file in files.values() for item in file.skipped}
     readable = np.ones(len(dataset), dtype=bool)
@@ -198,6 +200,17 @@ def write_facts(home: Path, facts: dict) -> None:
                 temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
+def check_space(home: Path, new: Sequence[LayerFile]) -> None:
+    """Refuse files that do not fit the disk together, before hours are spent on filling them."""
+    need, free = sum(file.need for file in new), shutil.disk_usage(home).free
+    if need > free:
+        names = ", ".join(file.path.name for file in new)
+        raise CannotSave(
+            f"The features in {names} need {need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free; "
+            "choose another folder for the cache (ZFNB_CACHE), or fewer layers."
+        )
+
+
 class LayerFile:
     """The file of one layer, and which of its blocks of rows are done."""
 
@@ -208,38 +221,39 @@ class LayerFile:
         self.sums: list[int | None] = [None] * -(-pictures // BLOCK)
         self.skipped: dict[str, str] = {}  # item, as JSON has it -> why
 
-    def open(self) -> None:
-        """Find what is done; make the file if there is none that fits."""
-        if self._fits():
-            self._read_notes()
-            self._check()
-            return
-        need, free = 2 * self.shape[0] * self.shape[1], shutil.disk_usage(self.path.parent).free
-        if need > free:
-            raise CannotSave(
-                f"{self.path.name} needs {need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free; "
-                "choose another folder for the cache (ZFNB_CACHE), or fewer layers."
-            )
+    @property
+    def need(self) -> int:
+        """Bytes of the whole file."""
+        return 2 * self.shape[0] * self.shape[1]
+
+    def read(self) -> None:
+        """Find what is done."""
+        self._read_notes()
+        self._check()
+
+    def make(self) -> None:
+        """Make the file anew: nothing is done."""
         self.notes.unlink(missing_ok=True)  # they speak of the file that is replaced
         with saving(self.path), replacing(self.path) as temporary:
             # Reserved, not yet written: rows are written as plain bytes, so that a full disk is an
             # error and not the end of the process, as it is for a mapped file.
             np.lib.format.open_memmap(temporary, "w+", np.float16, self.shape)  # closes at once
 
-    def _fits(self) -> bool:
+    def fits(self) -> bool:
+        """Whether there is a file of this form."""
         try:
             found = np.load(self.path, mmap_mode="r")
         except FileNotFoundError:
             return False
         except (OSError, ValueError, EOFError) as error:
-            warnings.warn(f"{self.path.name} is damaged ({error}); made again.", stacklevel=4)
+            warnings.warn(f"{self.path.name} is damaged ({error}); made again.", stacklevel=3)
             return False
         fits = found.shape == self.shape and found.dtype == np.float16
         if not fits:
             warnings.warn(
                 f"{self.path.name} holds {found.dtype} {found.shape}, not float16 {self.shape}; "
                 "made again.",
-                stacklevel=4,
+                stacklevel=3,
             )
         return fits
 

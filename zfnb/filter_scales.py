@@ -108,6 +108,8 @@ def watch(settings: Settings, train_set: Dataset, folder: str | Path, **options)
         if "run" not in seen or not has_diverged(seen["run"]):
             raise  # something else was wrong
         diverged = True
+        if len(sizes) < len(seen["run"].losses):  # it was stopped between its last step and us
+            on_step(seen["run"])
     run: Run = seen["run"]
     return Watched(
         rms=np.stack(sizes),
@@ -182,7 +184,8 @@ def sizes_at_start(
     items : ints
         Pictures to run up the network.
     recipes : {name: Recipe or float}
-        A recipe whose start is used, or the standard deviation of all weights, as it is.
+        A recipe, whose random start is used; or a number, the standard deviation of all weights,
+        whatever the size of their layer.
 
     Returns
     -------

@@ -50,8 +50,8 @@ def extract(
         Pictures as stored squares; `zfnb.batches.cached`.
     layer : str
     path : path of a .npy file
-        Written view by view; a view of this network and layer that is there whole is not
-        computed again.
+        Written view by view. If it was begun for the same network and layer and as many `views`,
+        those that are there whole are not computed again; otherwise it is begun anew.
     views : int
         The first is the central crop, the others are random crops, flipped or not.
 
@@ -67,6 +67,7 @@ def extract(
         note.unlink(missing_ok=True)
     found = np.lib.format.open_memmap(path, *(("r+",) if first else ("w+", np.float16, shape)))
     parts = list(in_parts(np.arange(len(squares)), batch))
+    device = next(net.parameters()).device
     for view in range(first, views):
         loader = tqdm(fetch(squares, parts), f"view {view + 1}", len(parts), disable=not progress)
         for number, (places, pictures) in enumerate(zip(parts, loader, strict=True)):
@@ -75,9 +76,10 @@ def extract(
             else:
                 generator = torch.Generator().manual_seed(seeded("views", seed, view, number))
                 x = training_inputs(pictures, net.preprocessing, VIEWS, generator)
-            x = x.contiguous(memory_format=torch.channels_last)  # pools are faster so
+            # Pools are faster with channels last.
+            x = x.to(device).contiguous(memory_format=torch.channels_last)
             with evaluating(net):
-                found[view, places] = net(x, to=layer).flatten(1).half().numpy()
+                found[view, places] = net(x, to=layer).flatten(1).half().cpu().numpy()
         found.flush()
         with replacing(note) as temporary:
             temporary.write_text(json.dumps({**made_of, "views": view + 1}), encoding="utf-8")

@@ -29,8 +29,8 @@ from zfnb.metrics import mean_per_class_accuracy
 
 KINDS = ("svm", "softmax")  # of the paper's Table 7
 ALL_KINDS = (*KINDS, "svm-against-all")
-# Candidates for C, and which it is where there are too few pictures to choose, or a draw; for
-# features of length 1.
+# Candidates for C, for features of length 1; and the C of a classifier that has too few pictures to
+# choose by. Where candidates do equally well, the nearest to it is taken.
 GRIDS = dict.fromkeys(ALL_KINDS, (1.0, 10.0, 100.0)) | {"softmax": (10.0, 100.0, 1000.0)}
 UNCHOSEN = dict.fromkeys(ALL_KINDS, 10.0) | {"softmax": 100.0}
 
@@ -92,8 +92,9 @@ def fit_svm(
     gram : array (n, n)
         Dot products of the training pictures.
     targets : (n,) int, or (n, K) of 1, -1 and 0
-        The class of each picture; or, where a picture may hold several, for each class whether it
-        does. 0: the picture has no say in this class's SVM. Several are always against all.
+        The class of each picture. Or, where a picture may hold several classes: 1 for each that
+        it holds, -1 for each that it does not, and 0 where that is open; the SVM of such a class
+        learns without the picture. With (n, K), each SVM is against all other classes.
     regularisation : float
         C: minimises |w|^2 / 2 + C times the sum of hinges. The bias is free.
     against_all : bool

@@ -396,7 +396,7 @@ def model_size(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     pictures: Annotated[int, typer.Option(help="training pictures that are measured")] = 10_000,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
-    workers: Annotated[int, typer.Option(help="processes that read pictures")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes that read pictures")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
 ) -> None:

@@ -39,6 +39,7 @@ from zfnb.errors import BadInput, BadPicture
 from zfnb.programs import run_program
 
 SMALL, LARGE = 16, 64  # pixels a side, of the search and of the check
+BELOW = 0.05  # by how much the correlation of the search may be less than that of the check
 FLAT = 2.0  # grey levels: a picture that varies less correlates with anything
 BLOCK = 4096  # pictures of each side in one product
 
@@ -85,8 +86,8 @@ def overlap(
     threshold : float
         Least correlation at 64 x 64 pixels that counts.
     search : float, optional
-        Least correlation at 16 x 16 that is looked at again; by default 0.05 below `threshold`.
-        Lower finds no more duplicates and takes longer.
+        Least correlation at 16 x 16 that is looked at again; by default 0.05 below `threshold`,
+        or just above 0. Lower finds no more duplicates and takes longer.
     flips : bool
         Look for mirror images too.
     workers : int
@@ -104,10 +105,10 @@ def overlap(
     BadInput
         A threshold outside (0, 1], or a dataset without a picture that can be compared.
     """
-    search = threshold - 0.05 if search is None else search
     for name, value in (("threshold", threshold), ("search", search)):
-        if not 0 < value <= 1:
+        if value is not None and not 0 < value <= 1:
             raise BadInput(f"{name} must be in (0, 1], not {value!r}.")
+    search = max(threshold - BELOW, 1e-6) if search is None else search
     a, a_items = thumbnails(known, SMALL, workers=workers, progress=progress)
     b, b_items = thumbnails(tested, SMALL, workers=workers, progress=progress)
     pairs = []

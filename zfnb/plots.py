@@ -74,6 +74,11 @@ def resampled(field: Tensor, size: int) -> Tensor:
     return (small[:3] / there).masked_fill(there < 0.5, torch.nan)
 
 
+def class_name(net: Network, label: int) -> str:
+    """A class in words, or its number where the network does not know its classes."""
+    return net.classes[label][1] if net.classes else f"class {label}"
+
+
 def projection_picture(
     pixels: Tensor,
     net: Network,
@@ -348,21 +353,6 @@ def strongest_maps(
         axis.set_axis_off()
     figure.colorbar(drawn, ax=axes[0, 1:], shrink=0.9, aspect=12, label="activation")
     head(figure, net, f"{net.name}, {layer}: the maps that answer most, and their projections")
-    return figure
-
-
-def first_layer_filters(net: Network, columns: int = 16) -> Figure:
-    """The filters of layer 1 as pictures, each at its own contrast (compare Fig. 6 b, c)."""
-    step = next(step for _, step in net.steps())
-    filters = step.weight.detach().cpu()
-    peak = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
-    pictures = [p.permute(1, 2, 0).numpy() for p in (GREY + filters / peak / 2)]
-    rows = -(-len(pictures) // columns)
-    figure, axis = plt.subplots(figsize=(0.6 * columns, 0.6 * rows + 0.5), layout="constrained")
-    axis.imshow(grid(pictures, columns), interpolation="nearest")
-    axis.set_axis_off()
-    kernel, stride = step.kernel_size[0], step.stride[0]
-    head(figure, net, f"{net.name}: {len(pictures)} filters {kernel} x {kernel}, stride {stride}")
     return figure
 
 

@@ -83,13 +83,15 @@ def class_errors(
 ) -> Figure:
     """Errors of all classes, sorted, one line a network; the easiest and hardest classes named.
 
+    Classes without a picture (NaN) are in none of it.
+
     Parameters
     ----------
     errors : {network: (K,) percent}
         The names are put at the first one's.
     classes : list of (synset, name)
     count : int
-        Classes named at each end.
+        Classes named at each end; fewer where there are not twice as many.
     """
     figure, (axis, names) = plt.subplots(
         1, 2, figsize=(10.5, 4.2), layout="constrained", gridspec_kw={"width_ratios": [1.5, 1]}
@@ -100,8 +102,9 @@ def class_errors(
     axis.legend(frameon=False, loc="lower right", fontsize=8)
     sns.despine(ax=axis)
     first = next(iter(errors.values()))
-    order = np.argsort(first)
-    chosen = [*order[:count], *order[-count:]]
+    order = np.argsort(first)[: np.isfinite(first).sum()]  # NaN comes last
+    count = min(count, len(order) // 2)
+    chosen = [*order[:count], *order[len(order) - count :]]
     place = np.arange(len(chosen))
     colours = ["#55a868"] * count + ["#c44e52"] * count
     names.barh(place, first[chosen], color=colours)

@@ -13,7 +13,7 @@ from torch import Tensor
 from zfnb.errors import BadInput
 from zfnb.invariance import PIXELS, InvarianceCurves
 from zfnb.models import Network
-from zfnb.plots import bare, head, input_picture
+from zfnb.plots import bare, class_name, head, input_picture
 from zfnb.transformations import Transformation
 
 PALETTE = "colorblind"  # of pictures
@@ -52,8 +52,14 @@ def strips(rows: Mapping[str, Tensor], columns: Sequence[str], net: Network, tit
     rows : dict {name: Tensor (K, 3, H, W)}
     columns : K names
     """
-    if not rows or any(len(pictures) != len(columns) for pictures in rows.values()):
-        raise BadInput(f"Each row needs {len(columns)} pictures, one a column, and there is none.")
+    if not rows or not columns:
+        raise BadInput("There is no picture to draw; give at least one row and one column.")
+    for name, pictures in rows.items():
+        if len(pictures) != len(columns):
+            raise BadInput(
+                f"Each row needs {len(columns)} pictures, one a column, but {name!r} has "
+                f"{len(pictures)}."
+            )
     side = 1.55  # inches
     figure, axes = plt.subplots(
         len(rows),
@@ -339,8 +345,3 @@ def one_picture(
     sns.despine(figure)
     head(figure, net, words)
     return figure
-
-
-def class_name(net: Network, label: int) -> str:
-    """A class in words, where the network knows its classes."""
-    return net.classes[label][1] if net.classes else f"class {label}"

@@ -23,7 +23,16 @@ from zfnb.models import Network
 from zfnb.occlusion import OcclusionMaps
 from zfnb.occlusion_figure import LayerWindow, OccludedPicture, lowest, windows_share
 from zfnb.occlusion_truth import Grounding
-from zfnb.plots import Display, bare, grid, head, input_picture, mark_box, projection_picture
+from zfnb.plots import (
+    Display,
+    bare,
+    class_name,
+    grid,
+    head,
+    input_picture,
+    mark_box,
+    projection_picture,
+)
 
 HEAT = "viridis"
 OWN, REST = "0.82", "0.25"  # colours of the whole picture's label, and of all the rare ones
@@ -33,11 +42,6 @@ CELL = 64  # side in pixels of a projection from elsewhere
 WHOLE_MAP = Display(percentile=99.5, gamma=1.0)
 SEEN_THROUGH = 0.8  # opacity of a map over its picture
 WINDOW = "C0"
-
-
-def class_name(net: Network, label: int) -> str:
-    """A class in words, or its number."""
-    return net.classes[label][1] if net.classes else f"class {label}"
 
 
 def over_picture(values: Tensor, maps: OcclusionMaps) -> np.ndarray:

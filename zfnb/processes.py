@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -30,6 +32,11 @@ class Processes:
             dist.all_reduce(numbers)
         return numbers
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the values of the first one."""
+        for tensor in tensors if self.world > 1 else ():
+            dist.broadcast(tensor, 0)
+
     def wait(self) -> None:
         if self.world > 1:
             dist.barrier()
@@ -44,12 +51,20 @@ def processes(device: torch.device):
         return
     ours = not dist.is_initialized()
     if ours:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The others wait while the first one decodes the pictures, which may take hours.
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1)
+        )
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def exact(device: torch.device) -> torch.dtype:
+    """What to count and sum in on a device: float64 where it can."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -12,10 +12,12 @@ from zfnb.errors import ZfnbError
 
 def run_program(app: Callable, name: str) -> None:
     """Run an app of one or several commands; with ``--debug``, an error keeps its traceback."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]  # no app has to know it
     try:
         app()
     except (ZfnbError, OSError) as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         typer.echo(f"{name}: {error}", err=True)
         sys.exit(2)

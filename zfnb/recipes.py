@@ -18,6 +18,8 @@ from zfnb.models import NETWORKS, Network, build, initialise
 
 PAPER_RMS = 0.1  # Sec. 3.1, for inputs in about [-128, 128]
 PAPER_SCALE = 0.01  # Sec. 3.1: of all weights at the start
+SCHEDULES = ("plateau", "cosine", "trapezoid")
+STARTS = ("paper", "he")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ class Recipe:
     std: tuple[float, float, float] | None = None
     pixel_mean: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for kind, given, valid in (
+            ("schedule", self.schedule, SCHEDULES),
+            ("start", self.start, STARTS),
+        ):
+            if given not in valid:
+                raise UnknownName.of(kind, given, valid)
 
 
 RECIPES = {
@@ -170,7 +180,7 @@ def filter_rms(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def clip_filters(net: nn.Module, std, radius: float = PAPER_RMS) -> int:
+def clip_filters(net: nn.Module, std, radius: float = PAPER_RMS) -> None:
     """Feature scale clipping: bring each filter of too large an RMS back to the radius.
 
     Sec. 3.1: after each step every filter whose RMS exceeds 0.1 is scaled back to it, which matters
@@ -186,23 +196,15 @@ def clip_filters(net: nn.Module, std, radius: float = PAPER_RMS) -> int:
         The network's ``preprocessing.std``; it says in what units the input is.
     radius : float
         For inputs in the paper's units.
-
-    Returns
-    -------
-    int
-        How many filters were clipped.
     """
-    clipped = 0
     limit = radius * input_ratio(std)
     for _, convolution in filters(net):
         rms = filter_rms(convolution.weight)
         too_large = rms > limit * (1 + 1e-6)  # one at the radius may round to just above it
-        if too_large.any():
-            factor = torch.where(too_large, limit / rms, torch.ones_like(rms))
-            convolution.weight.mul_(factor[:, None, None, None])
-        clipped += int(too_large.sum())
+        # By 1 where there is nothing to clip: to ask whether there is would wait for a GPU.
+        factor = torch.where(too_large, limit / rms, torch.ones_like(rms))
+        convolution.weight.mul_(factor[:, None, None, None])
         limit = radius  # the layers above see activations, whatever the input's units
-    return clipped
 
 
 def cosine(progress: float, warm_up: float) -> float:

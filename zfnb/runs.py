@@ -115,10 +115,35 @@ def command(settings: Settings) -> str:
     return " ".join([*words, f"--holdout {settings.holdout}"])
 
 
-def check_same(old: dict, new: dict, folder: Path) -> None:
+CHECKSUMS = {  # facts of a run that are the checksum of something, and of what
+    ("data", "sampled"): "training pictures",
+    ("start", "weights"): "weights",
+}
+
+
+def check_same(
+    old: dict,
+    new: dict,
+    folder: Path,
+    advice: str = "continue with the same, or choose another --out",
+) -> None:
     """A run may only be continued with the settings, data and start that it was started with.
 
     What one of the two does not name, since an earlier version knew no such setting, is None in it.
+
+    Parameters
+    ----------
+    old, new : dict
+        Facts of the run as in run.json, and those that are asked for.
+    folder : path
+        Of the run.
+    advice : str
+        What to do if they differ.
+
+    Raises
+    ------
+    BadInput
+        For the first difference.
     """
 
     def flat(value: dict, before: str = "") -> dict:
@@ -133,9 +158,12 @@ def check_same(old: dict, new: dict, folder: Path) -> None:
         before, now = flat(old.get(part, {})), flat(new.get(part, {}))
         for key in {**now, **before}:
             if before.get(key) != now.get(key):
+                had, has = repr(before.get(key)), repr(now.get(key))
+                said = f"{key} ="
+                if (part, key) in CHECKSUMS:
+                    said = f"{CHECKSUMS[part, key]} whose checksum is"
                 raise BadInput(
-                    f"The run in {folder} was started with {key} = {before.get(key)!r}, not "
-                    f"{now.get(key)!r}; continue with the same, or choose another --out."
+                    f"The run in {folder} was started with {said} {had}, not {has}; {advice}."
                 )
 
 

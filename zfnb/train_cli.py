@@ -45,13 +45,15 @@ def train(
     input_size: Annotated[
         int | None, typer.Option(help="pixels; 224, Tiny ImageNet 96, or that of --weights")
     ] = None,
-    width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
+    width: Annotated[
+        float | None, typer.Option(help="factor on maps and units; 1, or that of --weights")
+    ] = None,
     holdout: Annotated[
         int, typer.Option(help="pictures a class kept out, to tune on; recipe paper needs some")
     ] = 0,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="decode every epoch")] = False,
-    workers: Annotated[int, typer.Option(help="processes that read pictures")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes that read pictures")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="use torch.compile")] = False,
@@ -70,7 +72,8 @@ def train(
 
     if weights is not None:
         lr = LR if lr is None else lr
-        input_size = input_size or load_model(network, weights=weights).input_size
+        if input_size is None:
+            input_size = load_model(network, weights=weights).input_size
     changes = {"batch": batch, "lr": lr, "dropout": dropout, "cool_down": cool_down}
     chosen = recipe_named(recipe)
     if epochs is not None:
@@ -85,7 +88,7 @@ def train(
         network,
         data,
         chosen,
-        input_size=input_size or SIZES.get(data, 224),
+        input_size=SIZES.get(data, 224) if input_size is None else input_size,
         width=width,
         precision=precision,
         seed=seed,

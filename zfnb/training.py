@@ -49,6 +49,7 @@ from zfnb.batches import (
     training_inputs,
 )
 from zfnb.branch import branch
+from zfnb.checks import whole_number
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import in_top, probabilities
 from zfnb.fine_tuning import LOADED, classifier, description_of, fine_tuning, take_over
@@ -61,7 +62,7 @@ from zfnb.models import (
     imagenet_preprocessing,
     load_model,
 )
-from zfnb.processes import Processes, choose_device, processes
+from zfnb.processes import Processes, choose_device, exact, processes
 from zfnb.recipes import (
     Plateau,
     Recipe,
@@ -83,7 +84,7 @@ from zfnb.runs import (
     weights_name,
     write_json,
 )
-from zfnb.weights import fingerprint, save_weights
+from zfnb.weights import fingerprint, save_weights, trained_width
 from zfnb.winograd import use_winograd
 
 PRECISIONS = ("float32", "bfloat16")
@@ -103,8 +104,8 @@ class Settings:
     recipe : Recipe
     input_size : int
         Side of the network's input in pixels.
-    width : float
-        Factor on the number of maps and units.
+    width : float, optional
+        Factor on the number of maps and units. None: that of `weights`, else 1.
     precision : {"float32", "bfloat16"}
     seed : int
     holdout : int
@@ -119,7 +120,7 @@ class Settings:
     data: str
     recipe: Recipe
     input_size: int = 224
-    width: float = 1.0
+    width: float | None = None
     precision: str = "float32"
     seed: int = 0
     holdout: int = 0
@@ -130,10 +131,22 @@ class Settings:
             object.__setattr__(self, "recipe", fine_tuning(self.recipe))
         if self.precision not in PRECISIONS:
             raise UnknownName.of("precision", self.precision, PRECISIONS)
+        if self.width is None:
+            width = 1.0 if self.weights is None else trained_width(self.network, self.weights)
+            object.__setattr__(self, "width", width)
+        for name in ("seed", "holdout"):
+            number = whole_number(
+                getattr(self, name), f"{name} must be a whole number from 0 on", 0
+            )
+            object.__setattr__(self, name, number)
+        counts = {
+            name: whole_number(
+                getattr(self.recipe, name), f"{name} must be a whole number of at least 1", 1
+            )
+            for name in ("epochs", "batch")
+        }
+        object.__setattr__(self, "recipe", replace(self.recipe, **counts))
         recipe = self.recipe
-        for name, value in (("epochs", recipe.epochs), ("batch", recipe.batch)):
-            if not isinstance(value, int) or value < 1:
-                raise BadInput(f"{name} must be a whole number of at least 1, not {value!r}.")
         if not 0 < recipe.lr < float("inf"):
             raise BadInput(f"lr must be a positive number, not {recipe.lr!r}.")
         if not 0 <= recipe.dropout < 1:
@@ -143,9 +156,6 @@ class Settings:
                 f"cool_down must be from 0 to the {recipe.epochs} epochs of the run, not "
                 f"{recipe.cool_down!r}."
             )
-        for name in ("seed", "holdout"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"{name} must not be negative, not {getattr(self, name)}.")
 
     def facts(self) -> dict:
         """As files keep them: without the places of one machine, `weights` only if there are any.
@@ -211,6 +221,11 @@ class Run:
         self.held = np.arange(0)
         if settings.holdout:
             self.learn, self.held = hold_out(self.targets, settings.holdout)
+        if len(self.learn) < group.world:
+            raise BadInput(
+                f"{group.world} processes cannot share {len(self.learn)} training pictures; start "
+                "fewer processes."
+            )
         self.squares = self._squares(cache)
         self.start: str | None = None
         self.net = self._network().to(device, memory_format=torch.channels_last)
@@ -352,7 +367,10 @@ class Run:
             logits = self.model(x)
             loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # The mean of gradients over processes counts each process alike; each picture shall count
+        # alike. The factor is 1 but where all pictures are one batch that cannot be shared evenly.
+        share = len(targets) * self.group.world / len(batch)
+        (loss if share == 1 else loss * share).backward()
         self.optimizer.step()
         if self.recipe.clip:
             clip_filters(self.net, self.net.preprocessing.std)
@@ -361,7 +379,7 @@ class Run:
             right = in_top(logits, targets, (1,)).sum()
             numbers = torch.stack([loss * len(targets), right, loss.new_tensor(len(targets))])
         line = {"kind": "step", "epoch": self.epoch + 1, "step": self.global_step, "lr": rate}
-        self.waiting.append((line, numbers.detach().double()))
+        self.waiting.append((line, numbers.detach().to(exact(self.device))))
 
     def flush(self) -> None:
         """Fetch the losses of the last steps, check them, and write them to the log."""
@@ -425,6 +443,8 @@ class Run:
 
     def end_epoch(self, on_epoch: Callable | None) -> None:
         self.flush()
+        # On CPUs each process has means and variances of its own; the first one's are saved.
+        self.group.share(self.net.buffers())
         loss, right, count = self.sums
         line = {
             "kind": "epoch",
@@ -462,7 +482,7 @@ class Run:
     def held_out_errors(self) -> dict[str, float]:
         """Top-1 and top-5 error in percent on the held-out training pictures, central crop."""
         mine = self.held[self.group.rank :: self.group.world]
-        counts = torch.zeros(3, dtype=torch.float64, device=self.device)
+        counts = torch.zeros(3, dtype=exact(self.device), device=self.device)
         parts = list(in_parts(mine, self.recipe.batch))
         with evaluating(self.net), self.autocast():
             for places, pictures in zip(parts, fetch(self.squares, parts), strict=True):
@@ -624,8 +644,8 @@ def train(
     resume : bool
         Go on from the newest good checkpoint in `folder`, if there is one.
     branch_of : path, optional
-        Start from where another run stands that differs in its number of epochs only;
-        `zfnb.branch`.
+        Start from where another run stands that differs in its number of epochs and its cool-down
+        only; `zfnb.branch`.
     cache : path, optional
         Folder for the decoded pictures; `zfnb.batches.cached`. None: decode in every epoch, by
         `workers` processes.
@@ -688,14 +708,25 @@ def train(
                 run.log.unlink(missing_ok=True)
         elif branch_of is not None:
             if group.rank == 0:
-                facts["branch"] = branch(Path(branch_of), folder, settings, run.steps_per_epoch)
+                facts["branch"] = branch(
+                    Path(branch_of), folder, settings, run.steps_per_epoch, facts
+                )
             group.wait()
-            run.restore()
+            if not run.restore():
+                raise BadInput(
+                    f"The checkpoint of the run in {branch_of} has not arrived in {folder}: that "
+                    "run wrote newer ones meanwhile, or this process cannot read the folder; try "
+                    "again."
+                )
         if group.rank == 0:
             write_json(folder / "run.json", facts)
             if tensorboard:
                 run.writer = tensorboard_writer(folder, run.global_step)
-        run.fit(checkpoint_every, on_step, on_epoch)
+        try:
+            run.fit(checkpoint_every, on_step, on_epoch)
+        finally:
+            if run.writer:
+                run.writer.close()
         result = {"epochs": run.epoch, **(run.held_out_errors() if len(run.held) else {})}
         result |= finish(run, val_set)
         if group.rank == 0:
@@ -718,10 +749,11 @@ def finish(run: Run, val_set: Dataset | None) -> dict:
         for parameter in net.parameters():
             parameter.copy_(parameter.half())  # as in the file
     mine = range(run.group.rank, len(val_set), run.group.world)
-    counts = torch.zeros(2, dtype=torch.float64, device=run.device)
+    counts = torch.zeros(2, dtype=exact(run.device), device=run.device)
     if len(mine):
         scores = probabilities(net, Subset(val_set, mine), workers=run.workers)
         targets = torch.as_tensor(np.asarray(val_set.targets)[mine], dtype=torch.long)
         counts += in_top(scores, targets).sum(0).to(counts)
-    top1, top5 = (100 * (1 - run.group.total(counts) / len(val_set))).tolist()
+    right = run.group.total(counts).cpu().double()
+    top1, top5 = (100 * (1 - right / len(val_set))).tolist()
     return {"val_pictures": len(val_set), "val_error": top1, "val_error5": top5}

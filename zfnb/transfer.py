@@ -47,10 +47,12 @@ from zfnb.linear_classifiers import (
 )
 from zfnb.metrics import average_precision, mean_per_class_accuracy, per_class_accuracy
 from zfnb.models import Network, load_model
+from zfnb.processes import choose_device
 from zfnb.protocols import Draw, Part
 from zfnb.runs import check_same, read_json, weights_name
 from zfnb.training import Settings, train
 from zfnb.usable import check_readable
+from zfnb.weights import fingerprint
 
 
 @dataclass(frozen=True)
@@ -388,8 +390,8 @@ def train_network(
     Raises
     ------
     BadInput
-        If these pictures were trained on in `folder` with other settings, or a picture to be
-        tested cannot be read.
+        If these pictures were trained on in `folder` with other settings or from other weights,
+        or a picture to be tested cannot be read.
     """
     began = time.perf_counter()
     learn = Part(dataset, drawn.train)
@@ -399,20 +401,29 @@ def train_network(
         name += f"-from-{Path(weights_name(settings.weights)).stem}"
     home = Path(folder) / name
     seeded = replace(settings, seed=settings.seed + drawn.split)
-    if (home / "run.json").exists():  # another recipe is refused, finished or not
-        begun = {"settings": read_json(home / "run.json").get("settings", {})}
-        check_same(begun, {"settings": seeded.facts()}, home)
+    if (home / "run.json").exists():  # another recipe or start is refused, finished or not
+        before = read_json(home / "run.json")
+        begun = {part: before.get(part, {}) for part in ("settings", "start")}
+        check_same(begun, {"settings": seeded.facts(), "start": start_of(seeded)}, home)
     weights = home / f"{settings.network}.safetensors"
     workers = options.get("workers", 0)
     check_readable(dataset, drawn.test, max(workers, 1))
     if not (home / "result.json").exists() or not weights.exists():
         train(seeded, learn, None, home, resume=True, **options)
-    net = load_model(settings.network, weights=weights)
+    net = load_model(settings.network, weights=weights).to(choose_device(options.get("device")))
     chances = probabilities(net, Part(dataset, drawn.test), workers=workers)
     predicted = chances.argmax(1).numpy()
     targets = np.asarray(dataset.targets)
     seconds = time.perf_counter() - began
     return measured(kind_of(settings), drawn, targets, predicted, seconds)
+
+
+def start_of(settings: Settings) -> dict:
+    """What run.json has under "start": a checksum of the weights, whose file may keep its name."""
+    if settings.weights is None:
+        return {}
+    source = load_model(settings.network, weights=settings.weights, **settings.variant())
+    return {"weights": fingerprint(source)[:16]}
 
 
 @dataclass(frozen=True)

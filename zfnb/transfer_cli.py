@@ -1,8 +1,9 @@
 """Measure Tables 4 to 7 and Fig. 9 on real data: ``python -m zfnb.transfer_cli table7 --help``.
 
 Features and dot products are kept in the cache, so a command that is stopped, or another one on the
-same layers, does not compute them again. The results go to ``data/results/NAME.json``; a network
-that was measured before is replaced, the others stay. So name all classifiers in one command.
+same layers, does not compute them again. The results go to ``data/results/NAME.json``. There they
+replace all earlier ones of the same network, weights and dataset, those of other layers,
+classifiers and numbers of pictures too; all others stay. So ask for all of them in one command.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ import typer
 import zfnb
 from zfnb.data import PictureDataset, load_dataset
 from zfnb.data.voc import CLASSES
-from zfnb.errors import BadInput
+from zfnb.errors import BadInput, UnknownName
 from zfnb.fine_tuning import LR
-from zfnb.linear_classifiers import KINDS
+from zfnb.linear_classifiers import ALL_KINDS, KINDS
 from zfnb.models import Network
 from zfnb.paths import cache_root, results_file
 from zfnb.processes import choose_device
@@ -172,8 +173,10 @@ def begin(command: str, asked: Asked, largest: bool = False) -> Work:
     Raises
     ------
     BadInput
-        Data that the paper has no protocol for, and no number of training pictures asked for.
+        Data that the paper has no protocol for, and no number of training pictures asked for; a
+        kind of classifier that there is not.
     """
+    check_kinds(asked.classifier, ALL_KINDS)
     device = prepare(asked)
     dataset = load_dataset(asked.data, "train", asked.root)
     curve, counts = command == "fig9", asked.counts
@@ -196,6 +199,13 @@ def begin(command: str, asked: Asked, largest: bool = False) -> Work:
 def groups_of(dataset: PictureDataset) -> np.ndarray:
     """(N,) int: the group of each picture."""
     return np.array([dataset.group(item) for item in range(len(dataset))])
+
+
+def check_kinds(kinds: Sequence[str] | None, valid: Sequence[str]) -> None:
+    """Refuse a mistyped kind of classifier before the features are computed, and not after."""
+    for kind in kinds or ():
+        if kind not in valid:
+            raise UnknownName.of("kind of classifier", kind, valid)
 
 
 def prepare(asked: Asked) -> torch.device:
@@ -374,8 +384,12 @@ def scratch(
     lr: Annotated[
         float | None, typer.Option(help=f"learning rate; {SCRATCH_LR}, or to fine-tune {LR}")
     ] = None,
-    input_size: Annotated[int | None, typer.Option(help="pixels; 96, or that of --weights")] = None,
-    width: Annotated[float, typer.Option(help="factor on maps and units")] = 1.0,
+    input_size: Annotated[
+        int | None, typer.Option(help="pixels; 96, or that of --weights", min=1)
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="factor on maps and units; 1, or that of --weights")
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     out: Annotated[Path, typer.Option(help="folder of the runs")] = Path("runs/scratch"),
     pictures: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
@@ -410,11 +424,13 @@ def scratch(
             f"The recipe {recipe} lowers its learning rate by the error on held-out pictures, and "
             "so few leave none to hold out; choose the recipe modern."
         )
+    if input_size is None:
+        input_size = 96 if net is None else net.input_size
     settings = Settings(
         network,
         data,
         chosen,
-        input_size=input_size or (96 if net is None else net.input_size),
+        input_size=input_size,
         width=width,
         precision=precision,
         weights=weights,
@@ -441,6 +457,7 @@ def table6(
 ) -> None:
     """Table 6: PASCAL VOC 2012, trained on train, measured on val."""
     asked = Asked(**locals())
+    check_kinds(classifier, KINDS)
     chosen, dataset = prepare(asked), load_dataset("voc2012", "trainval", root)
     work = Work("table6", asked, chosen, dataset, {}, np.arange(len(dataset)))
     split = {key: set() for key in ("train", "val")}
@@ -640,8 +657,7 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
     if settings is not None:
         recipe = settings.recipe
         words.append(f"--recipe {recipe.name} --epochs {recipe.epochs} --batch {recipe.batch}")
-        usual = settings.weights is None and recipe.lr == recipe_named(recipe.name).lr
-        words += [] if usual else [f"--lr {recipe.lr}"]
+        words.append(f"--lr {recipe.lr}")  # the recipe's own is not what the command takes
         words.append(f"--input-size {settings.input_size} --width {settings.width}")
         words.append(f"--precision {settings.precision}")
     return " ".join(words)

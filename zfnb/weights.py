@@ -302,6 +302,19 @@ def read_metadata(path: str | os.PathLike) -> dict[str, str]:
         raise BadWeights(unreadable(Path(path), error)) from error
 
 
+def trained_width(name: str, weights: str | os.PathLike) -> float:
+    """The width that weights say they were trained with; 1 if they say none.
+
+    Nothing but their metadata is read. What is wrong with them, if anything, `load_model` says.
+    """
+    parts = EMBEDDED.get((name, str(weights)))
+    try:
+        path = embedded("data", "weights", parts[0]) if parts else Path(weights).expanduser()
+        return json.loads(read_metadata(path).get("variant", "{}")).get("width", 1.0)
+    except (BadWeights, ValueError, TypeError, AttributeError):
+        return 1.0
+
+
 def save_weights(
     net: Network,
     path: str | os.PathLike,

@@ -23,8 +23,8 @@ from zfnb.errors import BadInput
 from zfnb.models import Network
 from zfnb.occlusion import FILLS, fill_picture
 from zfnb.occlusion_figure import Glance, Watcher
-from zfnb.plots import input_picture, projection_picture, titled
-from zfnb.plots_occlusion import HEAT, WHOLE_MAP, class_name, short
+from zfnb.plots import class_name, input_picture, projection_picture, titled
+from zfnb.plots_occlusion import HEAT, WHOLE_MAP, short
 from zfnb.widgets import Panel
 
 SIDE = 224  # pixels of each of the three pictures

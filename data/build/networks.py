@@ -64,7 +64,7 @@ def curves(run: Path) -> dict:
     result = run / "result.json"
     return {
         "command": facts["command"],
-        "code": {key: facts["code"][key] for key in ("zfnb", "commit")},
+        "code": facts["code"],
         "data": facts["data"],
         "settings": facts["settings"],
         "machine": facts["machine"],

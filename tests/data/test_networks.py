@@ -56,6 +56,8 @@ def test_what_is_kept_of_a_run(finished):
     kept = json.loads((folder / "data" / "results" / "training" / "zfnet.json").read_text())
     assert len(kept["epochs"]) == 3 and kept["result"] == result
     assert kept["command"].startswith("zfnb train zfnet --data stripes")
+    facts = json.loads((folder / "run" / "run.json").read_text())
+    assert kept["code"] == facts["code"] and "changed" in kept["code"]  # files not as committed
 
 
 def test_a_run_that_is_not_there_or_not_finished(finished, tmp_path):
