@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+
+os.environ.setdefault("MPLBACKEND", "agg")  # no window, whatever the machine has
 
 import zfnb
 from zfnb.models import build, describe_variant
 
-torch.set_num_threads(2)
+# Networks this small lose time by sharing work; on a busy machine they lose fifty times as much.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache_of_the_tests(tmp_path_factory):
+    """Where the tests keep what users keep in their cache."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def alike_everywhere(monkeypatch, cache_of_the_tests):
+    """The same random numbers in any order of the tests; the user's data and cache stay away."""
+    torch.manual_seed(0)
+    monkeypatch.setenv("ZFNB_CACHE", str(cache_of_the_tests))
+    monkeypatch.delenv("ZFNB_DATA", raising=False)
 
 
 @pytest.fixture(scope="session")

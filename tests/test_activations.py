@@ -99,9 +99,11 @@ def test_pictures_are_prepared_for_the_network(small_zfnet):
     torch.testing.assert_close(index.strongest("conv2"), expected)
 
 
-def test_ties_stay_in_order_and_dead_maps_are_empty(small_zfnet):
-    images = torch.zeros(6, 3, 64, 64)
-    index = zfnb.TopActivations.build(small_zfnet, TensorDataset(images, torch.zeros(6)), k=4)
+@pytest.mark.parametrize("batch_size", [1, 4, 6])
+def test_ties_stay_in_order_and_dead_maps_are_empty(small_zfnet, batch_size):
+    """Within a batch, and between batches."""
+    dataset = TensorDataset(torch.zeros(6, 3, 64, 64), torch.zeros(6))
+    index = zfnb.TopActivations.build(small_zfnet, dataset, k=4, batch_size=batch_size)
     assert index.top("conv1", 0) == []  # no bias, a black picture: nothing answers
     assert index.strongest("conv1").tolist() == [0.0] * 6
     assert [record.item for record in index.top("fc8", 0)] == [0, 1, 2, 3]  # logits, all equal

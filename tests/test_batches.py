@@ -223,6 +223,26 @@ def test_random_crops_stay_inside_and_vary():
     assert 0.45 < flip.float().mean() < 0.55
 
 
+def test_colours_vary_within_their_limits():
+    """x becomes factor * x + offset: one contrast for all channels; of the brightness a part is
+    common to them, up to 0.2, and a part is each channel's own, up to 0.1."""
+    ramp = torch.arange(0, 256, 32, dtype=torch.uint8)[:, None].expand(3, 8, 8)  # grey, row by row
+    small = Preprocessing(resize=8, crop=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+    whole = Augmentation(area=(1.0, 1.0), aspect=1.0, colour=0.2)  # no crop but the picture
+    x = training_inputs(ramp.expand(2000, 3, 8, 8), small, whole, torch.Generator().manual_seed(0))
+    plain = central(ramp[None], small)[0, 0, :, 0]  # (8,)
+    assert (x - x[..., :1]).abs().max() < 1e-5  # each row is still of one colour
+    rows = x[..., 0]  # (2000, 3, 8)
+    factor = (rows[..., -1] - rows[..., 0]) / (plain[-1] - plain[0])
+    offset = rows[..., 0] - factor * plain[0]
+    assert (rows - factor[..., None] * plain - offset[..., None]).abs().max() < 1e-4
+    assert (factor - factor[:, :1]).abs().max() < 1e-4
+    assert 0.7999 < factor.min() < 0.81 and 1.19 < factor.max() < 1.2001
+    assert -0.3001 < offset.min() < -0.27 and 0.27 < offset.max() < 0.3001
+    between = offset.amax(1) - offset.amin(1)  # what is common falls out
+    assert 0.18 < between.max() < 0.2001
+
+
 def test_a_share_of_a_batch_gets_the_same_crops():
     pictures = torch.from_numpy(np.stack([square(Toy()[i][0], 32) for i in range(6)]))
     whole = training_inputs(pictures, PLAIN, Augmentation(), torch.Generator().manual_seed(5))

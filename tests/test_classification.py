@@ -15,6 +15,7 @@ import zfnb
 from zfnb import classification as table2
 from zfnb.cli import app
 from zfnb.errors import BadInput, MissingData
+from zfnb.evaluate import evaluate
 from zfnb.models import build, describe_variant
 from zfnb.weights import save_weights
 
@@ -50,6 +51,16 @@ def test_rows_of_a_table_by_hand():
     assert rows[("a", "b"), 1][0] == 75.0
     assert (("a", "b"), 10) not in rows  # one of the two was not measured with ten crops
     assert [row.name for row in table2.table(scores, TARGETS)] == ["a", "b", "b", "a + b"]
+
+
+def test_an_ensemble_can_be_right_where_no_member_is():
+    """Each is misled to a class of its own; their mean is 0.4, 0.3, 0.3."""
+    scores = {
+        "a": {1: torch.tensor([[0.4, 0.6, 0.0, 0.0, 0.0, 0.0]])},
+        "b": {1: torch.tensor([[0.4, 0.0, 0.6, 0.0, 0.0, 0.0]])},
+    }
+    rows = {row.networks: row.top1 for row in table2.table(scores, [0])}
+    assert rows == {("a",): 100.0, ("b",): 100.0, ("a", "b"): 0.0}
 
 
 def test_class_errors_and_confusion_by_hand():
@@ -159,8 +170,6 @@ def test_classes_are_compared_by_synset_or_name(ours, theirs, same):
 def test_measured_rows_are_those_of_the_evaluation(net):
     stamps = zfnb.load_dataset("stamps", "test")
     scores = table2.measure({"net": net}, stamps, (1, 10))
-    from zfnb.evaluate import evaluate
-
     for row in table2.table(scores, stamps.targets):
         expected = evaluate(net, stamps, row.crops)
         assert (row.top1, row.top5) == pytest.approx((expected[1], expected[5]))
@@ -185,6 +194,27 @@ def test_the_command_keeps_what_it_prints(net, tmp_path):
     assert len(kept["details"][row["networks"][0]]["class_errors"]) == 10
     assert kept["classes"][3] == list(net.classes[3])
     assert "--limit 20" in kept["measured"][row["measured"]]["command"]
+
+
+def test_the_command_measures_networks_and_their_ensemble(tmp_path):
+    dataset = zfnb.load_dataset("stamps", "test")
+    names, nets = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{seed}.safetensors"
+        save_weights(build(describe_variant("zfnet", width=0.0625, input_size=64), 10), path)
+        names.append(f"zfnet:{path}")
+        nets.append(zfnb.load_model("zfnet", weights=path))
+    results = tmp_path / "table2.json"
+    words = ["evaluate", *names, "--data", "stamps", "--split", "test", "--crops", "1"]
+    done = CliRunner().invoke(app, [*words, "--results", str(results)])
+    assert done.exit_code == 0, done.output
+    rows = table2.kept_rows(table2.kept(results))
+    assert [row.networks for row in rows] == [(names[0],), (names[1],), tuple(names)]
+    for row, members in zip(rows, (nets[:1], nets[1:], nets), strict=True):
+        errors = evaluate(members, dataset)
+        assert (row.top1, row.top5) == pytest.approx((errors[1], errors[5]), abs=1e-3)
+        assert f"{errors[1]:.2f}" in done.output
 
 
 def rows_of(top1: dict, pictures: int = 4) -> dict:

@@ -52,6 +52,17 @@ def test_ten_crops_are_torchvisions():
     assert torch.equal(ten_crops(picture, preprocessing), torch.stack(want)[order])
 
 
+@pytest.mark.parametrize(
+    ("size", "centre"), [((96, 64), (16, 0, 80, 64)), ((64, 96), (0, 16, 64, 80))]
+)
+def test_ten_crops_are_of_the_centre(size, centre):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    preprocessing = Preprocessing(64, 56, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    got, want = (ten_crops(p, preprocessing) for p in (picture, picture.crop(centre)))
+    assert torch.equal(got, want)
+
+
 def test_probabilities_are_means_over_crops(nets):
     net, data = nets[0], Noise()
     got = probabilities(net, data, crops=10, batch=2)

@@ -134,15 +134,18 @@ def test_by_hand():
     assert edge.distance["conv1"] == pytest.approx(np.array([[12]]))
 
 
-def test_without_targets_there_is_no_probability(small_zfnet, noise, monkeypatch):
+def test_without_targets_there_is_no_probability(small_zfnet, noise):
     calls = []
-    small_zfnet.fc6.register_forward_hook(lambda *_: calls.append(1))
-    found = zfnb.invariance_curves(small_zfnet, noise(2, 64), None, "scale", [1, 1.2], ["conv2"])
+    handle = small_zfnet.fc6.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        values = [1, 1.2]
+        found = zfnb.invariance_curves(small_zfnet, noise(2, 64), None, "scale", values, ["conv2"])
+    finally:
+        handle.remove()
     assert np.isnan(found.probability).all() and (found.label == -1).all()
     assert found.targets is None and calls == []  # nor is anything above computed
     with pytest.raises(BadInput, match="Without targets"):
         _ = found.right
-    small_zfnet.fc6._forward_hooks.clear()
 
 
 def test_some_of_the_pictures(small_zfnet, noise):

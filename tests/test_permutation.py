@@ -69,7 +69,8 @@ def test_a_sample_agrees_with_all_placements(monkeypatch):
     assert exact.exact and not sampled.exact and sampled.trials == 20_000
     assert 0.01 < exact.p < 0.9
     assert sampled.p == pytest.approx(exact.p, abs=4 * np.sqrt(exact.p * (1 - exact.p) / 20_000))
-    assert label_test(distances, trials=500, seed=1) != label_test(distances, trials=500, seed=2)
+    first, again, other = (label_test(distances, trials=500, seed=s).chance for s in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert label_test(distances, trials=99).p >= 1 / 100  # never zero
 
 

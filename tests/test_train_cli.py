@@ -186,9 +186,8 @@ def test_missing_data(tmp_path):
     assert isinstance(error, MissingData)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it is no mistake")
 def test_no_gpu_is_said(imagenet, tmp_path):
-    if torch.cuda.is_available():
-        return  # then it is no mistake
     words = ["zfnet", "--data", "imagenet", "--root", imagenet, "--out", tmp_path / "run"]
     error = call(*words, "--device", "cuda")[2]
     assert "no GPU" in str(error)

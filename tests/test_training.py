@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,9 @@ from torch import nn
 
 import zfnb
 from zfnb import checkpoints, training
+from zfnb.batches import hold_out, mean_picture
 from zfnb.checkpoints import CannotSave
+from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import build, describe_variant
 from zfnb.processes import Processes, choose_device, exact, processes
@@ -275,6 +278,24 @@ def test_bfloat16_follows_float32(tmp_path):
     assert np.allclose(losses["float32"], losses["bfloat16"], atol=0.05)
 
 
+def started(command: list[str], environment: dict) -> subprocess.Popen:
+    """A process, with a session of its own that holds whatever it starts."""
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+@contextmanager
+def gone_after(*processes: subprocess.Popen):
+    """None of their sessions is left, whatever happens: they may wait long for each other."""
+    try:
+        yield processes[0]
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 SHARED = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
@@ -297,20 +318,16 @@ def test_two_processes_do_what_one_does(tmp_path):
     Killed after five steps, the last checkpoint being that of the fourth, and gone on with.
     """
     run(tmp_path / "one", settings("paper", dropout=0.0))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     script = tmp_path / "shared.py"
     here, folder = str(Path(__file__).parent), str(tmp_path / "two")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}", str(script)]
+    torchrun += ["--standalone", "--local-addr=127.0.0.1", f"--log-dir={tmp_path}", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for killed, checkpoint in ((5, 4), (None, 12)):
         script.write_text(SHARED.format(here=here, folder=folder, killed=killed), encoding="utf-8")
-        done = subprocess.run(
-            torchrun, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert (done.returncode != 0) == (killed is not None), done.stderr
+        with gone_after(started(torchrun, environment)) as process:
+            errors = process.communicate(timeout=120)[1]
+        assert (process.returncode != 0) == (killed is not None), errors
         left = (tmp_path / "two" / "checkpoints").glob("*.json")
         assert sorted(left)[-1].stem == f"step-{checkpoint:09d}"
     one, two = logged(tmp_path / "one"), logged(tmp_path / "two")
@@ -357,15 +374,11 @@ def test_processes_share_what_they_measure_with_and_uneven_batches(tmp_path):
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     common |= {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "0"}
     pair = [
-        subprocess.Popen(
-            [sys.executable, str(script), rank],
-            env={**os.environ, **common, "RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        started([sys.executable, str(script), rank], {**os.environ, **common, "RANK": rank})
         for rank in "01"
     ]
-    errors = [process.communicate(timeout=120)[1] for process in pair]
+    with gone_after(*pair):
+        errors = [process.communicate(timeout=120)[1] for process in pair]
     assert not any(process.returncode for process in pair), errors
     sums = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in "01"]
     assert sums[0] == sums[1] and len(sums[0][0]) > 10
@@ -572,6 +585,108 @@ def test_the_plateau_looks_at_held_out_pictures_only(tmp_path):
     assert {line["lr"] for line in read_log(tmp_path / "r")["step"]} == {1e-9}
     run(tmp_path / "h", settings("paper", holdout=2, epochs=5, lr=1e-9))
     assert min(line["lr"] for line in read_log(tmp_path / "h")["step"]) == pytest.approx(1e-10)
+
+
+def test_the_plateau_goes_on_where_it_was(tmp_path):
+    """Best in epoch 1; the wait over epochs 2 to 4 is interrupted in epoch 4."""
+    chosen = settings("paper", holdout=2, epochs=5, lr=1e-9)
+    run(tmp_path / "whole", chosen)
+    with pytest.raises(Killed):
+        run(tmp_path / "mine", chosen, checkpoint_every=2, on_step=kill_after(20))
+    run(tmp_path / "mine", chosen, resume=True)
+    assert read_log(tmp_path / "whole")["step"][-1]["lr"] == pytest.approx(1e-10)
+    assert_same_run(tmp_path / "whole", tmp_path / "mine")
+
+
+def begun(folder: Path, chosen: Settings) -> Run:
+    """A run before its first step."""
+    one = Processes(0, 1)
+    return Run(chosen, Stripes(), folder, cache=None, device=torch.device("cpu"), group=one)
+
+
+def test_the_mean_picture_is_that_of_what_is_learned(tmp_path):
+    """Held-out pictures have no part in it."""
+    fresh = begun(tmp_path, settings("paper", holdout=5))
+    fresh.prepare()
+    learn, _ = hold_out(Stripes().targets, 5)
+    assert torch.equal(fresh.mean, mean_picture(fresh.squares, learn))
+    everything = mean_picture(fresh.squares, np.arange(len(Stripes())))
+    assert (fresh.mean - everything).abs().max() > 1
+
+
+class Colours(nn.Module):
+    """Knows the three classes of `Stripes` by their mean colours, and ranks six."""
+
+    preprocessing = Preprocessing(resize=55, crop=48, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+    def forward(self, x):
+        red, green, blue = x.mean((2, 3)).unbind(1)
+        return torch.stack([red, green, blue + 10 / 255, blue - 1, blue - 2, blue - 3], 1)
+
+
+def test_held_out_errors_by_hand(tmp_path):
+    """The network is right about all pictures; of the 15 held-out ones, two change their class."""
+    fresh = begun(tmp_path, settings(holdout=5))
+    fresh.net = Colours()
+    assert fresh.held_out_errors() == {"held_error": 0.0, "held_error5": 0.0}
+    _, (first, second, *_) = hold_out(Stripes().targets, 5)
+    fresh.targets[first] = (fresh.targets[first] + 1) % 3
+    fresh.targets[second] = 5  # the last of six
+    found = fresh.held_out_errors()
+    assert found == pytest.approx({"held_error": 100 * 2 / 15, "held_error5": 100 / 15})
+
+
+@pytest.mark.parametrize("schedule", ["trapezoid", "cosine"])
+def test_the_rate_of_each_step_by_hand(tmp_path, schedule):
+    """Six steps an epoch; up over the first half of an epoch. Each is taken in its middle."""
+    used = []
+
+    def note(r):
+        [rate] = {group["lr"] for group in r.optimizer.param_groups}
+        used.append(rate)
+
+    run(tmp_path / "r", settings(schedule=schedule), on_step=note)
+    if schedule == "trapezoid":
+        twelfths = [2, 6, 10, 12, 12, 12, 11, 9, 7, 5, 3, 1]
+        assert used == pytest.approx([0.01 * part / 12 for part in twelfths])
+    else:
+        assert used[0] == pytest.approx(0.01 / 6)
+        assert used[6] == pytest.approx(0.01 * (1 + np.cos(np.radians(70))) / 2)
+    assert [line["lr"] for line in read_log(tmp_path / "r")["step"]] == used
+
+
+def test_weights_decay_and_biases_do_not(tmp_path):
+    """The first step, without momentum, is the rate times the slope and a tenth of the weight."""
+    plain = {"momentum": 0.0, "nesterov": False, "warm_up": 0.0, "cool_down": 0.0, "dropout": 0.0}
+    chosen = settings(weight_decay=0.1, lr=0.1, **plain)
+    before = {key: value.clone() for key, value in begun(tmp_path, chosen).net.named_parameters()}
+    after, slopes = {}, {}
+
+    def on_step(r):
+        for key, value in r.net.named_parameters():
+            after[key], slopes[key] = value.detach().clone(), value.grad.clone()
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "r", chosen, on_step=on_step)
+    assert before.keys() == after.keys()
+    for key, weight in before.items():
+        decay = 0.1 * weight if weight.ndim > 1 else 0  # the ones of normalisation do not, either
+        expected = 0.1 * (slopes[key] + decay)
+        torch.testing.assert_close(weight - after[key], expected, rtol=1e-3, atol=3e-7)
+
+
+def test_smoothed_labels_by_hand(tmp_path):
+    """A part of each label is spread over the three classes alike."""
+    logged_loss = {}
+    for smoothing in (0.0, 0.3, 1.0):
+        folder = tmp_path / str(smoothing)
+        run(folder, settings(epochs=1, batch=48, smoothing=smoothing))  # a single step
+        [line] = read_log(folder)["step"]
+        logged_loss[smoothing] = line["loss"]
+    sharp, mixed, even = logged_loss.values()
+    assert abs(sharp - even) > 1e-4
+    assert mixed == pytest.approx(0.7 * sharp + 0.3 * even, abs=1e-6)
 
 
 def test_the_rate_of_an_epoch_is_that_of_the_next_step(tmp_path):

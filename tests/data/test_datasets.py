@@ -274,7 +274,7 @@ def test_a_bad_picture_is_named_when_it_is_asked_for(tmp_path):
         dataset[0]
 
 
-def test_the_fingerprint_follows_the_content(tmp_path):
+def test_the_fingerprint_follows_names_and_sizes_of_the_files(tmp_path):
     for name in ("a/1.png", "b/2.png"):
         picture(tmp_path / name)
     first = load_dataset(tmp_path).fingerprint()
@@ -283,6 +283,15 @@ def test_the_fingerprint_follows_the_content(tmp_path):
     second = load_dataset(tmp_path).fingerprint()
     picture(tmp_path / "b/3.png")
     assert len({first, second, load_dataset(tmp_path).fingerprint()}) == 3
+
+
+def test_the_fingerprint_does_not_see_other_colours_in_a_file_of_the_same_size(tmp_path):
+    """It does not read the pictures; see `FolderDataset.evidence`."""
+    size = picture(tmp_path / "a/1.bmp", value=10).stat().st_size
+    first = load_dataset(tmp_path).fingerprint()
+    assert picture(tmp_path / "a/1.bmp", value=200).stat().st_size == size
+    assert load_dataset(tmp_path)[0][0].getpixel((0, 0)) == (200, 100, 50)
+    assert load_dataset(tmp_path).fingerprint() == first
 
 
 def test_the_fingerprint_does_not_follow_the_place(tmp_path):
