@@ -51,12 +51,3 @@ def noise():
         return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(3))
 
     return images
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Networks this small lose time by sharing work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -25,8 +25,6 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.models import Network
 from zfnb.random_masks import box_masks
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 # Two pictures, six elements: + +, + -, 0 +, 0 -, 0 0, - -.
 TWO = torch.tensor([[1, 1, 0, 0, 0, -1], [1, -1, 1, -1, 0, -1]], dtype=torch.int8)
 

@@ -19,8 +19,6 @@ from zfnb.face_marks import PAPERS, PARTS, SETS, Face, framed, in_face, in_pictu
 from zfnb.models import Network
 from zfnb.paths import embedded
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def network(size: int = 60, resize: int | None = None) -> Network:
     """What it does to features does not matter here; it sees `size` pixels, in units of [0, 1]."""

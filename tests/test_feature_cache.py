@@ -17,7 +17,6 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_cache import CannotSave, cache_key, extract, top_of_layer
 from zfnb.models import build, describe_variant
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LAYERS = ["norm1", "pool5", "fc7"]
 
 

@@ -24,8 +24,6 @@ from zfnb.runs import command
 from zfnb.training import Run, Settings, train
 from zfnb.weights import read_metadata, save_weights
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 OTHER = Preprocessing(resize=54, crop=48, mean=(0.4, 0.3, 0.2), std=(0.3, 0.3, 0.25))
 SIZE = {"input_size": 48, "width": 0.05}
 

@@ -8,8 +8,6 @@ import pytest
 from zfnb.errors import BadInput
 from zfnb.gram import gram, unit_length
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("block", [4, 7, 100])

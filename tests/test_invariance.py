@@ -15,7 +15,6 @@ from zfnb.models import Network
 from zfnb.movable import Movable
 from zfnb.transformations import TRANSFORMATIONS, Transformation, translate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TARGETS = [3, 0, 6]
 
 

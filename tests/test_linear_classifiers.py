@@ -21,8 +21,6 @@ from zfnb.linear_classifiers import (
     fit_svm,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def pictures(n=90, d=200, classes=4, apart=0.35, seed=0):
     """Vectors of length 1 around a centre for each class; (n, d), (n,)."""

@@ -27,9 +27,6 @@ from zfnb.models import build, describe_variant
 NAMES = [row["network"] for row in variants()]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 class Stripes:
     """Three classes that differ in the direction of their stripes and their colour."""
 

@@ -17,7 +17,6 @@ from zfnb.errors import BadInput
 from zfnb.movable import Movable
 from zfnb.transformations import TRANSFORMATIONS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SCALE = TRANSFORMATIONS["scale"]
 
 

@@ -20,8 +20,6 @@ from zfnb.occlusion import (
     starts,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 64
 
 

@@ -15,7 +15,6 @@ from zfnb import occlusion_figure as occ
 from zfnb.errors import BadInput, UnknownName
 from zfnb.occlusion import occlusion_maps
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIONS = {"square": 20, "stride": 11}
 
 

@@ -13,7 +13,6 @@ from zfnb.errors import BadInput
 from zfnb.occlusion import occlusion_maps
 from zfnb.occlusion_pairs import SIDE, LabelShift, Pair, label_shift, pair, pairs, places_on
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 KEYS = ["fruit/lemon", "mammal/lion", "fruit/orange"]
 
 

@@ -31,8 +31,6 @@ from zfnb.occlusion_truth import (
     summary,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def made(drop: list, square: int = 2, size: int = 4) -> OcclusionMaps:
     """Maps whose class has probability 0.8, less `drop` at each place."""

@@ -15,7 +15,6 @@ from zfnb import invariance as inv
 from zfnb.errors import BadInput
 from zfnb.transformations import TRANSFORMATIONS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["a", "b"]
 LAYERS = ["pixels", "conv1", "fc7"]
 

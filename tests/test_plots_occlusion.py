@@ -19,7 +19,6 @@ from zfnb.errors import BadInput
 from zfnb.occlusion_truth import Grounding
 from zfnb.plots import input_picture
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SQUARE, STRIDE = 20, 11
 
 

@@ -28,9 +28,6 @@ def closed():
     plt.close("all")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def settings(recipe=PAPER, **changes) -> Settings:
     own = {"epochs": 3, "batch": 8, "lr": 0.05, "dropout": 0.0, "cool_down": 0.0, **changes}
     return Settings("zfnet", "stripes", replace(recipe, **own), input_size=48, width=0.05)

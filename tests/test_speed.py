@@ -38,7 +38,7 @@ def fastest(*functions) -> list[float]:
     ("layer", "down", "up_and_down"), [("conv5", 0.35, 0.85), ("conv2", 0.15, 0.7)]
 )
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-def test_projections_beside_captum(trunk, one_thread, layer, down, up_and_down):
+def test_projections_beside_captum(trunk, layer, down, up_and_down):
     features, images = side_by_side.same_network(trunk), side_by_side.pictures(trunk)
     one = side_by_side.contest(trunk, features, images, layer)
     assert one.difference < 1e-5
@@ -47,7 +47,7 @@ def test_projections_beside_captum(trunk, one_thread, layer, down, up_and_down):
     assert ours_up <= up_and_down * theirs, f"{ours_up / theirs:.2f} of captum's time"
 
 
-def test_the_index_costs_little_more_than_the_network(trunk, one_thread):
+def test_the_index_costs_little_more_than_the_network(trunk):
     """Its bound in benchmarks/ is 0.85 of a bare loop's pictures a second."""
     scenes = zfnb.load_dataset("scenes", "test", per_stamp=2)
     tensors = inputs(trunk, scenes, range(64))

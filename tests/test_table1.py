@@ -22,8 +22,6 @@ from zfnb.permutation import all_distances, label_test, rank_test
 from zfnb.random_masks import box_masks
 from zfnb.table1 import PLACES, measure, part_and_random
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def faces(noise):

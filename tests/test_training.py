@@ -34,8 +34,6 @@ from zfnb.recipes import Plateau, clip_filters, cosine, filter_rms, filters, rec
 from zfnb.runs import read_log
 from zfnb.training import Run, Settings, snapshot_epochs, train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Stripes:
     """Three classes that differ in the direction of their stripes and their colour."""

@@ -43,8 +43,6 @@ from zfnb.transfer_curves import kept_layers
 from zfnb.transfer_tables import choices, fig9, kept, measured, published, table4, table7, with_run
 from zfnb.weights import fingerprint, save_weights
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def vectors(n=160, d=60, classes=4, apart=0.4):
     rng = np.random.default_rng(0)

@@ -10,8 +10,6 @@ from PIL import Image
 from zfnb import transformations as tf
 from zfnb.errors import BadInput, UnknownName
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def pictures():

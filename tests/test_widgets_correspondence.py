@@ -14,7 +14,6 @@ from zfnb.face_marks import Framed
 from zfnb.random_masks import box_masks
 from zfnb.widgets_correspondence import MaskPanel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 PNG = b"\x89PNG\r\n"
 
 

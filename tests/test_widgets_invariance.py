@@ -14,7 +14,6 @@ from zfnb.movable import Movable
 from zfnb.transformations import TRANSFORMATIONS
 from zfnb.widgets_invariance import ALONE, WHOLE, InvariancePanel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LAYERS = ("pixels", "conv1", "fc7")
 TRUE = {"one": 1, "two": 4}
 

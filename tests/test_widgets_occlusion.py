@@ -18,7 +18,6 @@ from zfnb.models import build, describe_variant
 from zfnb.occlusion import fill_picture
 from zfnb.widgets_occlusion import OcclusionPanel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SECONDS = 0.2  # of one thread, for one update of the ZFNet at 96 pixels
 
 

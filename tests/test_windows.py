@@ -11,8 +11,6 @@ from zfnb.models import build, describe_variant, evaluating
 from zfnb.receptive import output_size
 from zfnb.windows import WindowedNetwork, Windows, gather, put, reach
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 64
 
 
