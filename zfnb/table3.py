@@ -218,7 +218,7 @@ def runs_in_words(content: dict) -> str:
     pictures = content.get("data", {}).get("training_pictures")
     words += "." if pictures is None else f", on {pictures:,} training pictures."
     hours = sum(row["seconds"] for row in rows) / 3600
-    words += f" They took {hours:.1f} hours."
+    words += f" They took {hours:.1f} hours, pauses of the machine included."
     return f"{words}\n{content['command']}" if content.get("command") else words
 
 
