@@ -124,7 +124,7 @@ def in_text(table: pd.DataFrame) -> pd.DataFrame:
         if line["seeds"] == 0:
             return "failed" if line["error"] else NOT_YET
         chance = line[f"{name}_se"]
-        return f"{line[name]:.1f}" + ("" if math.isnan(chance) else f" ± {chance:.1f}")
+        return f"{line[name]:.1f}" + ("" if math.isnan(chance) else f" ± {chance:.2f}")
 
     words = {"train_top1": "train top-1", "val_top1": "val top-1", "val_top5": "val top-5"}
     columns = {"change": table["change"]}

@@ -5,7 +5,8 @@ chance is about the same for all rows. So the spread is pooled: the variances wi
 have several runs, weighted by their degrees of freedom (runs minus one). A row's standard error is
 this one spread over the root of its runs, and a difference counts if it exceeds what Student's t
 distribution allows by chance: about two standard errors, more while few runs have been repeated.
-As long as no row has a second run, nothing is concluded.
+All verdicts rest on the one spread, and a single pair of runs may be alike by luck. So nothing is
+concluded before `REPEATS_ENOUGH` runs have been repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from zfnb.table3 import (
 )
 
 SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
+REPEATS_ENOUGH = 3  # runs beyond the first of their row, over all rows
 ONE_RUN = "One run each: how much is chance is not known."
+FEW_RUNS = "Too few repeated runs: how much is chance is hardly known."
 ROWS_ENOUGH = 10  # of the twelve, for a verdict on their order
 # Rank correlations. With ten or twelve rows chance alone passes the lower one about one time in
 # twenty, the upper one about one time in a hundred.
@@ -80,7 +83,7 @@ class Conclusion:
         """To be shown, with signs and standard error; `data` as from `scale`."""
         if self.unit:
             paper = f"{self.paper:+.1f} {self.unit}"
-            chance = "" if self.spread is None else f" ± {self.spread:.1f}"
+            chance = "" if self.spread is None else f" ± {self.spread:.2f}"
             ours = None if self.ours is None else f"{self.ours:+.1f}{chance} {self.unit}"
         else:
             paper = f"{self.paper:g} (its own order)"
@@ -187,7 +190,7 @@ def conclusions(source: dict | str | Path | None = None) -> list[Conclusion]:
             variance = sum((w * table[f"{name}_se"][row]) ** 2 for row, w in weights.items())
             spread = math.sqrt(variance)
             doubt = counts_from(freedom) * spread
-        agrees = verdict(expected, paper, ours, doubt)
+        agrees = verdict(expected, paper, ours, doubt if freedom >= REPEATS_ENOUGH else None)
         first = next((one for one in found if one.what == RESTS_ON.get(what)), None)
         empty = agrees is True and first is not None and first.agrees is not True
         if empty:
@@ -226,7 +229,7 @@ def verdict(expected: str, paper: float, ours: float, doubt: float | None) -> bo
     paper, ours : float
         Points.
     doubt : float or None
-        How far chance alone may carry a difference. None: not known, and so is the verdict.
+        How far chance alone may carry a difference. None: hardly known, so there is no verdict.
     """
     if doubt is None:
         return None
@@ -243,7 +246,7 @@ def likely_cause(
     if agrees is True:
         return ""
     if agrees is None:
-        return ONE_RUN
+        return ONE_RUN if doubt is None else FEW_RUNS
     reasons = []
     if agrees == WITHIN_CHANCE:
         reasons.append(f"Chance alone may make ± {doubt:.1f} points.")
@@ -304,10 +307,11 @@ def chance_in_words(content: dict) -> str:
         return "No row has a second run yet: how much is chance is not known, nor any verdict."
     train, val = (seed_spread(content, name) for name in ERRORS[:2])
     least = counts_from(freedom) * val
+    few = "" if freedom >= REPEATS_ENOUGH else f" A verdict needs {REPEATS_ENOUGH} repeated runs."
     return (
         f"From run to run of a network the training error spreads by {train:.2f} points, the "
         f"validation error by {val:.2f} (standard deviations from {freedom} repeated "
         f"run{'s' if freedom > 1 else ''}). A difference counts from {counts_from(freedom):.1f} "
         f"standard errors on: {least:.1f} points of validation error between two networks with two "
-        f"runs each, {least * math.sqrt(2):.1f} with one run each."
+        f"runs each, {least * math.sqrt(2):.1f} with one run each.{few}"
     )
