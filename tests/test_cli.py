@@ -249,8 +249,7 @@ def test_data_list_names_the_datasets(call):
     assert {"caltech101", "tiny-imagenet", "imagenette", "imagenet", "folder"} <= set(rows)
 
 
-def test_data_check_without_data_says_what_to_do(call, monkeypatch, tmp_path):
-    monkeypatch.delenv("ZFNB_DATA", raising=False)
+def test_data_check_without_data_says_what_to_do(call, tmp_path):
     code, _, err = call("data", "check", "caltech101")
     assert code == 2 and "ZFNB_DATA" in err
 

@@ -97,8 +97,7 @@ def test_eyes_are_darker_than_what_is_around_them():
     assert np.mean(darker) > 0.8
 
 
-def test_caltech_needs_its_pictures(tmp_path, monkeypatch):
-    monkeypatch.delenv("ZFNB_DATA", raising=False)
+def test_caltech_needs_its_pictures(tmp_path):
     with pytest.raises(MissingData, match="ZFNB_DATA"):
         marked_faces("cougars")
     folder = tmp_path / "caltech101" / "101_ObjectCategories"

@@ -33,7 +33,7 @@ from zfnb.data.loading import iterate
 from zfnb.data.pictures import preprocess
 from zfnb.errors import BadInput, BadPicture, StaleIndex, UnknownName
 from zfnb.files import replacing
-from zfnb.models import Network, check_images, evaluating
+from zfnb.models import Network, check_images, device_of, evaluating
 from zfnb.receptive import receptive_boxes
 from zfnb.weights import fingerprint
 
@@ -239,7 +239,7 @@ class TopActivations:
             for items, images, _ in tqdm(
                 batches, desc="strongest activations", unit="batch", disable=not progress
             ):
-                x = check_images(net, images.to(next(net.parameters()).device))
+                x = check_images(net, images.to(device_of(net)))
                 groups = torch.tensor([group(item) for item in items.tolist()])
                 for name in net.layer_names:
                     x = getattr(net, name)(x)
@@ -387,7 +387,7 @@ def inputs(net: Network, dataset: Dataset, items: Sequence[int]) -> Tensor:
     if not len(items):
         raise BadInput("No items were given; this feature map answers to no picture.")
     images = torch.stack([as_input(net, dataset[item][0]) for item in items])
-    return images.to(next(net.parameters()).device)
+    return images.to(device_of(net))
 
 
 def floor(net: Network, layer: str) -> float:

@@ -7,6 +7,17 @@ import operator
 from zfnb.errors import BadInput
 
 
+def index(value: object, least: int, most: int | None = None) -> int | None:
+    """`value` as an int from `least` to `most` (None: no end); None if it is no such number."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        return None
+    if isinstance(value, bool) or number < least or (most is not None and number > most):
+        return None
+    return number
+
+
 def whole_number(value: object, must: str, least: int, most: int | None = None) -> int:
     """`value` as an int from `least` to `most`.
 
@@ -23,12 +34,8 @@ def whole_number(value: object, must: str, least: int, most: int | None = None) 
     BadInput
         `must`, and what was given instead.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    good = number is not None and not isinstance(value, bool) and number >= least
-    if not good or (most is not None and number > most):
+    number = index(value, least, most)
+    if number is None:
         raise BadInput(f"{must}, not {value!r}.")
     return number
 
@@ -41,9 +48,9 @@ def map_number(feature_map: object, maps: int, layer: str) -> int:
     BadInput
         If the layer has no such map.
     """
-    try:
-        return whole_number(feature_map, "", 0, maps - 1)
-    except BadInput:
+    number = index(feature_map, 0, maps - 1)
+    if number is None:
         raise BadInput(
             f"Feature map {feature_map!r} is not in {layer}; it has maps 0 to {maps - 1}."
-        ) from None
+        )
+    return number

@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 from zfnb.claims import more_than_chance
 from zfnb.data import PictureDataset, all_stamps
+from zfnb.data.base import class_names
 from zfnb.errors import BadInput, MissingData
 from zfnb.evaluate import ensemble, in_top, probabilities, top_k_errors
 from zfnb.models import Network
@@ -143,7 +144,7 @@ def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None
     name = name or net.name
     if net.num_classes is None:
         raise BadInput(f"{name} has no classifier: it cannot be asked for classes.")
-    theirs = list(zip(synsets_of(dataset), dataset.classes, strict=True))
+    theirs = class_names(dataset)
     same = net.num_classes == len(theirs)
     if same and net.classes:
         same = all(map(same_class, net.classes, theirs))
@@ -154,12 +155,7 @@ def check_classes(net: Network, dataset: PictureDataset, name: str = "") -> None
         )
 
 
-def synsets_of(dataset: Dataset) -> Sequence[str | None]:
-    """The synset of each class of a dataset; None where it has none."""
-    return getattr(dataset, "synsets", None) or [None] * len(dataset.classes)
-
-
-def same_class(one: tuple[str | None, str], other: tuple[str | None, str]) -> bool:
+def same_class(one: tuple[str, str], other: tuple[str, str]) -> bool:
     """Whether two (synset, name) mean the same class; a folder may have its synset for a name."""
     if one[0] and other[0]:
         return one[0] == other[0]

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from zfnb.checks import whole_number
 from zfnb.data.pictures import Preprocessing, open_picture
 from zfnb.errors import BadInput, UnknownName
-from zfnb.models import Network, evaluating
+from zfnb.models import Network, device_of, evaluating
 
 CROPS = (1, 10)
 
@@ -101,7 +101,7 @@ def probabilities(
     if not len(dataset):
         raise BadInput("The dataset has no pictures to evaluate on.")
     batch = whole_number(batch, "batch must be a whole number from 1 on", 1)
-    device = next(net.parameters()).device
+    device = device_of(net)
     loader = DataLoader(
         Inputs(dataset, net.preprocessing, crops),
         batch_size=max(1, batch // crops),

@@ -24,7 +24,7 @@ from zfnb.data.loading import iterate
 from zfnb.deconvnet import Deconvnet
 from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_sheets import cut_fields
-from zfnb.models import Network, check_images, evaluating
+from zfnb.models import Network, check_images, device_of, evaluating
 from zfnb.receptive import receptive_field
 from zfnb.snapshots import Nets, check_alike
 
@@ -131,7 +131,7 @@ def answers(
     ):
         seen.append(numbers)
         for n, net in enumerate(nets.values()):
-            x = check_images(net, images.to(next(net.parameters()).device))
+            x = check_images(net, images.to(device_of(net)))
             with evaluating(net):
                 for name in net.layer_names:
                     x = getattr(net, name)(x)

@@ -26,7 +26,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,13 +36,13 @@ from torch import nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from zfnb.activations import as_input, dataset_fingerprint
+from zfnb.activations import as_input, dataset_fingerprint, preparation
 from zfnb.adopt import as_network
 from zfnb.checkpoints import CannotSave, saving
 from zfnb.data.loading import iterate
 from zfnb.errors import BadInput
 from zfnb.files import replacing
-from zfnb.models import Network, check_images, evaluating
+from zfnb.models import Network, check_images, device_of, evaluating
 from zfnb.paths import cache_root
 from zfnb.weights import fingerprint
 
@@ -112,7 +112,7 @@ def cache_key(net: Network, dataset: Dataset) -> dict[str, str]:
         "format": FORMAT,
         "weights": fingerprint(net),
         "data": dataset_fingerprint(dataset, pictures=None),
-        "preprocessing": json.dumps(asdict(net.preprocessing), sort_keys=True),
+        "preprocessing": preparation(net),
     }
 
 
@@ -365,7 +365,7 @@ def _fill(
 
 def _activations(net: Network, images, files: dict[str, LayerFile]) -> dict[str, np.ndarray]:
     """(n, D) float16 of a batch at each layer, in one way up."""
-    x = check_images(net, images.to(next(net.parameters()).device))
+    x = check_images(net, images.to(device_of(net)))
     x = x.contiguous(memory_format=torch.channels_last)  # pools are faster so
     left, found = set(files), {}
     with evaluating(net):

@@ -24,7 +24,7 @@ from zfnb.adopt import as_network
 from zfnb.data.pictures import preprocess
 from zfnb.deconvnet import Deconvnet, Projection
 from zfnb.errors import BadInput
-from zfnb.models import Network
+from zfnb.models import Network, device_of
 from zfnb.receptive import receptive_field
 
 
@@ -226,7 +226,7 @@ def energy_on_object(
             continue
         seen = [scenes.scene(record.item) for record in records]
         images = torch.stack([preprocess(scene.picture, net) for scene in seen])
-        images = images.to(next(net.parameters()).device)
+        images = images.to(device_of(net))
         positions = torch.tensor([record.position for record in records])
         pixels = deconvnet.project(images, layer, feature_map, positions).pixels
         for record, scene, projected in zip(records, seen, pixels, strict=True):

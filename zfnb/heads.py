@@ -23,7 +23,7 @@ from tqdm import tqdm
 from zfnb.batches import Augmentation, Squares, central, fetch, in_parts, seeded, training_inputs
 from zfnb.errors import BadInput
 from zfnb.files import replacing
-from zfnb.models import Network, build, evaluating
+from zfnb.models import Network, build, device_of, evaluating
 from zfnb.recipes import cosine
 from zfnb.weights import fingerprint
 
@@ -67,7 +67,7 @@ def extract(
         note.unlink(missing_ok=True)
     found = np.lib.format.open_memmap(path, *(("r+",) if first else ("w+", np.float16, shape)))
     parts = list(in_parts(np.arange(len(squares)), batch))
-    device = next(net.parameters()).device
+    device = device_of(net)
     for view in range(first, views):
         loader = tqdm(fetch(squares, parts), f"view {view + 1}", len(parts), disable=not progress)
         for number, (places, pictures) in enumerate(zip(parts, loader, strict=True)):

@@ -494,6 +494,11 @@ def count_parameters(description: Description, num_classes: int = 1000) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next(net.parameters()).device
+
+
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
     """Evaluation mode inside (no dropout); each module's own mode is put back after."""

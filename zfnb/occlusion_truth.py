@@ -29,7 +29,7 @@ from zfnb.data.pictures import preprocess
 from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_sheets import object_mask, seen_mask
 from zfnb.heads import fit_softmax, with_head
-from zfnb.models import Network, features
+from zfnb.models import Network, device_of, features
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
 from zfnb.occlusion_pairs import places_on
 from zfnb.paths import embedded, results_file
@@ -217,7 +217,7 @@ def scene_pictures(net: Network, scenes, items: Sequence[int]):
     """
     for item in items:
         scene = scenes.scene(item)
-        image = preprocess(scene.picture, net).to(next(net.parameters()).device)
+        image = preprocess(scene.picture, net).to(device_of(net))
         if int(features(net, image, net.layer_names[-1])[0].argmax()) == scene.target:
             yield image, object_mask(net, scene), scene.target
 
@@ -226,7 +226,7 @@ def boxed_pictures(net: Network, dataset, items: Sequence[int]):
     """The same of Tiny ImageNet: the mask is the box, as far as the network sees it."""
     for item in items:
         picture, target = dataset.picture(item), int(dataset.targets[item])
-        image = preprocess(picture, net).to(next(net.parameters()).device)
+        image = preprocess(picture, net).to(device_of(net))
         if int(features(net, image, net.layer_names[-1])[0].argmax()) != target:
             continue
         top, left, bottom, right = dataset.boxes[item].tolist()

@@ -50,6 +50,7 @@ from zfnb.batches import (
 )
 from zfnb.branch import branch
 from zfnb.checks import whole_number
+from zfnb.data.base import class_names
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import in_top, probabilities
 from zfnb.fine_tuning import LOADED, classifier, description_of, fine_tuning, take_over
@@ -171,6 +172,18 @@ class Settings:
         variant = {"input_size": self.input_size}
         return variant if self.width == 1 else {**variant, "width": self.width}
 
+    def source(self) -> Network | None:
+        """The network that training starts from; None for random weights."""
+        if self.weights is None:
+            return None
+        size = {"input_size": self.input_size, "width": self.width}
+        return load_model(self.network, weights=self.weights, **size)
+
+
+def checksum(source: Network) -> str:
+    """What run.json has of the network that a run started from, whose file may keep its name."""
+    return fingerprint(source)[:16]
+
 
 def snapshot_epochs(epochs: int) -> set[int]:
     """Epochs whose network is kept (Fig. 4): 1, 2, then every fifth, and the last."""
@@ -265,8 +278,8 @@ class Run:
 
     def _network(self) -> Network:
         settings, recipe = self.settings, self.recipe
-        source = None
-        if settings.weights is None:
+        source = settings.source()
+        if source is None:
             description = describe_variant(
                 settings.network, **settings.variant(), batch_norm=recipe.batch_norm
             )
@@ -274,10 +287,8 @@ class Run:
             if recipe.std is not None:
                 preprocessing = replace(preprocessing, std=recipe.std)
         else:
-            size = {"input_size": settings.input_size, "width": settings.width}
-            source = load_model(settings.network, weights=settings.weights, **size)
             description, preprocessing = description_of(source), source.preprocessing
-            self.start = fingerprint(source)[:16]
+            self.start = checksum(source)
         torch.manual_seed(seeded("start", settings.seed))
         net = build(
             description,
@@ -570,15 +581,6 @@ def tensorboard_writer(folder: Path, step: int):
             "--tensorboard; log.jsonl has the same numbers."
         ) from error
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-
-
-def class_names(dataset: Dataset) -> list[tuple[str, str]]:
-    """(synset, name) of each class, in the order of the targets; no synset is ""."""
-    names = list(dataset.classes)
-    synsets = getattr(dataset, "synsets", None)
-    if synsets is None:
-        return [("", str(name)) for name in names]
-    return [(synset or "", str(name)) for synset, name in zip(synsets, names, strict=True)]
 
 
 def sampled(run: Run) -> str:

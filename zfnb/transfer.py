@@ -50,9 +50,8 @@ from zfnb.models import Network, load_model
 from zfnb.processes import choose_device
 from zfnb.protocols import Draw, Part
 from zfnb.runs import check_same, read_json, weights_name
-from zfnb.training import Settings, train
+from zfnb.training import Settings, checksum, train
 from zfnb.usable import check_readable
-from zfnb.weights import fingerprint
 
 
 @dataclass(frozen=True)
@@ -419,11 +418,9 @@ def train_network(
 
 
 def start_of(settings: Settings) -> dict:
-    """What run.json has under "start": a checksum of the weights, whose file may keep its name."""
-    if settings.weights is None:
-        return {}
-    source = load_model(settings.network, weights=settings.weights, **settings.variant())
-    return {"weights": fingerprint(source)[:16]}
+    """What run.json has under "start"."""
+    source = settings.source()
+    return {} if source is None else {"weights": checksum(source)}
 
 
 @dataclass(frozen=True)

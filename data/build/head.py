@@ -24,7 +24,7 @@ from zfnb.evaluate import top_k_errors
 from zfnb.paths import embedded
 from zfnb.quantise import pack
 from zfnb.runs import commit, machine, write_json
-from zfnb.training import class_names
+from zfnb.data.base import class_names
 from zfnb.weights import PACKED
 from zfnb.memory import keep_memory
 from zfnb.winograd import use_winograd

@@ -11,9 +11,6 @@ from zfnb.data import check, describe, fetch, load_dataset
 from zfnb.data.voc import CLASSES, Voc2012
 from zfnb.errors import BadInput, MissingData, UnknownName
 
-pytestmark = pytest.mark.usefixtures("no_data_root")
-
-
 # ---------------------------------------------------------------- Caltech-256
 
 

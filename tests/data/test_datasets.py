@@ -31,9 +31,6 @@ from zfnb.errors import BadInput, BadPicture, MissingData, UnknownName, ZfnbErro
 REAL = Path(os.environ.get("ZFNB_DATA") or "nowhere")
 
 
-pytestmark = pytest.mark.usefixtures("no_data_root")
-
-
 def picture(path, value=0, size=(8, 6)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value % 256, 100, 50)).save(path, quality=95)

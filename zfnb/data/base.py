@@ -12,6 +12,13 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 
+def class_names(dataset: Dataset) -> list[tuple[str, str]]:
+    """(synset, name) of each class, in the order of the targets; no synset is ""."""
+    names = list(dataset.classes)
+    synsets = getattr(dataset, "synsets", None) or [None] * len(names)
+    return [(synset or "", str(name)) for synset, name in zip(synsets, names, strict=True)]
+
+
 class PictureDataset(Dataset, ABC):
     """A dataset of (picture, target).
 

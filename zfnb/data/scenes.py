@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from zfnb.checks import whole_number
 from zfnb.data.base import PictureDataset
 from zfnb.data.pictures import open_picture
 from zfnb.data.stamps import compose, select
@@ -76,8 +77,7 @@ def background(name: str, seed: int = 0, size: int = 256) -> Image.Image:
     BadInput
         A size below 1.
     """
-    if not isinstance(size, int | np.integer) or size < 1:
-        raise BadInput(f"size must be a positive number of pixels, not {size!r}.")
+    size = whole_number(size, "size must be a positive number of pixels", 1)
     if name not in BACKGROUNDS:
         raise UnknownName.of("background", name, BACKGROUNDS)
     uniform = Uniform(abs(seed), zlib.crc32(name.encode()))
