@@ -214,6 +214,18 @@ def test_table_4_pretrained_and_not(tmp_path):
     assert claims[2].data == "Caltech-101, 2 splits; the whole ZFNet" and claims[2].note
 
 
+def test_what_a_run_measured_beside_the_papers_rows():
+    lines = {"svm": {1: (47.0, 1.0), 2: (80.0, 1.0), 6: (1.0, 0.0)}, "logistic": {5: (1.0, 0.0)}}
+    paper = {"svm": {1: (44.8, 0.7), 2: (66.2, 0.5), 3: (72.3, 0.4)}, "softmax": {5: (82.9, 0.4)}}
+    words = "{kind} on layer {place}"
+    found = summary_tables.of_run(lines, paper, words, "Sec. 5.3, Table 7", "caltech101, 5 splits")
+    assert [(c.what, c.paper, c.ours, c.agrees) for c in found] == [
+        ("SVM on layer 1, this run", 44.8, 47.0, True),
+        ("SVM on layer 2, this run", 66.2, 80.0, False),
+    ]  # and no row that only one of the two has
+    assert {c.data for c in found} == {"caltech101, 5 splits"}
+
+
 def test_a_gain_of_half_the_papers_is_no_yes(tmp_path):
     own = rows_of("softmax", {30: 76.1}, "count")
     plain = rows_of("not pretrained", {30: 56.0}, "count")

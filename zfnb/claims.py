@@ -63,13 +63,15 @@ class Claim:
         return {True: "yes", False: "no", None: "not comparable"}.get(self.agrees, self.agrees)
 
     def shown(self, value: Value) -> str:
-        """`value` as people read it: a number with its unit, thousands apart, four digits."""
+        """`value` as people read it: its unit, thousands apart, four digits; of percent a tenth."""
         if value is None or isinstance(value, str):
             return value or "–"
         if isinstance(value, int):
             value = f"{value:,}"
         else:
-            value = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+            percent = self.unit in ("%", "points")
+            digits = ".1f" if percent and 10 <= abs(value) < 1e4 else ".3g" if percent else ".4g"
+            value = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:{digits}}"
         return f"{value} {self.unit}" if self.unit else value
 
     def bundle(self) -> dict:

@@ -247,6 +247,38 @@ def accuracy_claims(path: Path | None = None, data: str = "caltech101") -> list[
     return found
 
 
+def of_run(
+    found: Mapping[str, transfer_curves.Curve],
+    paper: Mapping[str, transfer_curves.Curve],
+    words: str,
+    section: str,
+    data: str,
+) -> list[Claim]:
+    """What a notebook measured in this run, beside the paper's value where it has one.
+
+    Parameters
+    ----------
+    found, paper : dict {kind: {count or layer: (accuracy, spread)}}
+        In percent; see `zfnb.transfer_curves`.
+    words : str
+        What is measured, e.g. "{kind} on layer {place}".
+    """
+    return [
+        Claim(
+            f"{words.format(kind=kind.replace('svm', 'SVM'), place=place)}, this run",
+            number(theirs),
+            number(found[kind][place][0]),
+            section,
+            unit="%",
+            data=data,
+            agrees=near(theirs, found[kind][place][0]),
+        )
+        for kind, curve in paper.items()
+        for place, (theirs, _) in curve.items()
+        if place in found.get(kind, {})
+    ]
+
+
 def table6_claims(path: Path | None = None) -> list[Claim]:
     """The mean average precision on PASCAL VOC 2012 (Sec. 5.2, Table 6)."""
     rows = [

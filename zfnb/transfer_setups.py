@@ -75,7 +75,7 @@ class Setup:
         draw = self.table[self.largest][0]
         return (
             f"{len(self.dataset)} pictures ({self.dataset.name}), {len(self.dataset.classes)} "
-            f"classes; {self.largest} {self.unit} a class train: {len(draw.train)} pictures, and "
+            f"classes; {self.largest} {self.unit} a class train:\n{len(draw.train)} pictures, and "
             f"{len(draw.test)} test, in each of {len(self.table[self.largest])} splits"
         )
 

@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import pytest
+from quick import exercises
 
 from zfnb import notebooks
 
@@ -36,6 +37,16 @@ def test_the_course_plan_has_its_reading_time(path):
     minutes = re.search(r"About (\d+) minutes to read", opening)[1]
     plan = (path.parent / "README.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| {path.stem[:2]} [^|]+\| {minutes} \|", plan, re.M)
+
+
+def test_the_code_of_exercises_is_found(path):
+    # nbval runs it after the notebook. A fence without `python` is a command, or an output.
+    text = "1. Try:\n\n```python\nx = 1\ny = 2\n```\n\n```\nzfnb report\n```\n"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("z = 3")]
+    assert exercises(nbformat.v4.new_notebook(cells=cells)) == ["x = 1\ny = 2\n"]
+    nb = nbformat.read(path, as_version=4)
+    prose = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    assert len(exercises(nb)) == sum(text.count("```python") for text in prose)
 
 
 def test_it_has_no_latex(path):
