@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -194,6 +195,17 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path):
         pytest.raises(BadInput, match="All 2 checkpoints"),
     ):
         run(tmp_path / "r", settings(), resume=True)
+
+
+def test_a_finished_run_without_checkpoints_is_left_as_it_is(whole, tmp_path):
+    folder, chosen = whole
+    mine = tmp_path / "mine"
+    shutil.copytree(folder, mine)
+    shutil.rmtree(mine / "checkpoints")
+    before = {path.name: path.read_bytes() for path in mine.iterdir() if path.is_file()}
+    with pytest.raises(BadInput, match="finished run whose checkpoints are gone"):
+        run(mine, chosen, resume=True)
+    assert {path.name: path.read_bytes() for path in mine.iterdir() if path.is_file()} == before
 
 
 def test_a_full_disk_is_said_plainly_and_survived(whole, tmp_path, monkeypatch):

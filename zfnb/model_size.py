@@ -29,14 +29,14 @@ import zfnb
 from zfnb.architecture import outline, variants
 from zfnb.batches import seeded
 from zfnb.errors import BadInput, UnknownName
-from zfnb.evaluate import probabilities, top_k_errors
+from zfnb.evaluate import in_top, probabilities, top_k_errors
 from zfnb.paths import results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_alone
 from zfnb.recipes import lasting, recipe_named
 from zfnb.runs import check_same, measurement, read_json, read_log, write_json
 from zfnb.runs import command as train_command
-from zfnb.table3 import kept
+from zfnb.table3 import SIZES, kept, packed
 from zfnb.training import Settings, train
 
 # The rows on which the paper's conclusions rest; the others are trained from one seed.
@@ -134,10 +134,10 @@ def measured_part(count: int, pictures: int) -> list[int]:
     return np.sort(rng.choice(count, min(pictures, count), replace=False)).tolist()
 
 
-def training_errors(
-    net: zfnb.models.Network, train_set: Dataset, pictures: int, workers: int = 0
-) -> dict[int, float]:
-    """Top-1 and top-5 error in percent on training pictures, each as its single central crop.
+def errors_on(
+    net: zfnb.models.Network, dataset: Dataset, items: Sequence[int], workers: int = 0
+) -> tuple[dict[int, float], str]:
+    """Errors on pictures, each as its single central crop, and which of them are wrong.
 
     The error that `zfnb.training` logs while it trains is that of distorted crops, with dropout;
     the paper's training error is compared with a validation error, so it has to be measured alike.
@@ -146,15 +146,21 @@ def training_errors(
     ----------
     net : Network
         Trained.
-    train_set : Dataset
+    dataset : Dataset
         Items (PIL image, target), with ``.targets``.
-    pictures : int
-        How many of them.
+    items : sequence of int
+        The pictures.
+
+    Returns
+    -------
+    errors : dict {1 or 5: percent}
+    wrong : str
+        The pictures of a top-1 error, see `zfnb.table3.packed`.
     """
-    part = measured_part(len(train_set), pictures)
-    targets = np.asarray(train_set.targets)[part]
-    scores = probabilities(net, Subset(train_set, part), workers=workers)
-    return top_k_errors(scores, targets)
+    targets = torch.as_tensor(np.asarray(dataset.targets)[items], dtype=torch.long)
+    scores = probabilities(net, Subset(dataset, items), workers=workers)
+    wrong = ~in_top(scores, targets, (1,))[:, 0]
+    return top_k_errors(scores, targets), packed(wrong.numpy())
 
 
 def train_rows(
@@ -265,22 +271,28 @@ def train_row(
     workers: int,
     **options,
 ) -> dict:
-    """One row: train, or go on training, and measure the network as it was saved."""
-    result = train(settings, train_set, val_set, folder, resume=True, workers=workers, **options)
-    net = zfnb.load_model(settings.network, folder / f"{settings.network}.safetensors")
-    errors = training_errors(net.to(options["device"]), train_set, pictures, workers)
+    """One row: train, go on, or leave as it is; and measure the network as it was saved."""
+    weights = folder / f"{settings.network}.safetensors"
+    if not (folder / "result.json").exists() or not weights.exists():
+        train(settings, train_set, val_set, folder, resume=True, workers=workers, **options)
+    net = zfnb.load_model(settings.network, weights)
+    net.to(options["device"])
+    part = measured_part(len(train_set), pictures)
+    errors, wrong = errors_on(net, train_set, part, workers)
+    val_errors, val_wrong = errors_on(net, val_set, range(len(val_set)), workers)
     facts = read_json(folder / "run.json")
     epochs = read_log(folder)["epoch"]
     return {
         "network": settings.network,
         "seed": settings.seed,
         "train_top1": round(errors[1], 4),
-        "val_top1": round(result["val_error"], 4),
-        "val_top5": round(result["val_error5"], 4),
-        "train_pictures": min(pictures, len(train_set)),
-        "val_pictures": result["val_pictures"],
+        "val_top1": round(val_errors[1], 4),
+        "val_top5": round(val_errors[5], 4),
+        "train_pictures": len(part),
+        "val_pictures": len(val_set),
+        "wrong": {"train": wrong, "val": val_wrong},
         "parameters": sum(p.numel() for p in net.parameters()),
-        "epochs": result["epochs"],
+        "epochs": len(epochs),
         "seconds": round(sum(line["seconds"] for line in epochs), 1),
         "command": train_command(settings),
         "commit": facts["code"]["commit"],
@@ -300,9 +312,9 @@ def in_words(row: dict) -> str:
 
 
 def finished(folder: Path) -> bool:
-    """Whether a run has been trained and measured."""
+    """Whether a run has been trained and measured, with all that a row has."""
     path = folder / "row.json"
-    return path.exists() and "error" not in read_json(path)
+    return path.exists() and "wrong" in read_json(path)
 
 
 def refuse_another_run(folder: Path, settings: Settings) -> None:
@@ -316,7 +328,7 @@ def refuse_to_lose(results: Path | None, out: Path) -> None:
     """Do not write over a table that other runs have filled."""
     if results is None or not results.exists():
         return
-    ours = {(row["network"], row["seed"]) for row in all_rows(out) if "error" not in row}
+    ours = {(row["network"], row["seed"]) for row in all_rows(out) if "wrong" in row}
     lost = [row for row in kept(results)["rows"] if (row["network"], row["seed"]) not in ours]
     if lost:
         raise BadInput(
@@ -340,9 +352,9 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
     -------
     dict
         command, date, code, machine; data (name, classes, pictures), settings (what all rows
-        share); ``rows``: network, seed, train_top1, val_top1, val_top5 (percent), parameters,
-        epochs, seconds, and the command, commit and device of each; ``failed``: network, seed,
-        error.
+        share); ``rows``: network, seed, train_top1, val_top1, val_top5 (percent), wrong (which
+        pictures, see `zfnb.table3.packed`), parameters, epochs, seconds, and the command, commit
+        and device of each; ``failed``: network, seed, error.
 
     Raises
     ------
@@ -351,6 +363,7 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
     """
     rows = all_rows(out)
     shared: dict = {}
+    sizes: dict = {}  # pictures measured
     for row in rows:
         path = Path(out) / f"{row['network']}-seed{row['seed']}" / "run.json"
         if not path.exists():
@@ -361,7 +374,8 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
         }
         facts = {"data": run["data"], "settings": own}
         shared = shared or facts
-        if facts != shared:
+        sizes = sizes or {key: row[key] for key in SIZES if key in row}
+        if facts != shared or any(row.get(key, size) != size for key, size in sizes.items()):
             raise BadInput(
                 f"The run {path.parent.name} in {out} has other settings or data than the rest; "
                 "a table needs rows that differ in the network alone. Choose another --out."
@@ -369,7 +383,7 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
     return {
         **measurement(command, device or torch.device("cpu")),
         **shared,
-        "rows": [row for row in rows if "error" not in row],
+        "rows": [row for row in rows if "wrong" in row],
         "failed": [row for row in rows if "error" in row],
     }
 

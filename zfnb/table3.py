@@ -6,8 +6,10 @@ compared. A row that has not been trained yet is NaN.
 
 from __future__ import annotations
 
+import base64
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,11 @@ from zfnb.paths import embedded
 from zfnb.runs import read_results
 
 ERRORS = ("train_top1", "val_top1", "val_top5")
+SIZES = ("train_pictures", "val_pictures")  # that the errors were measured on
 NOT_YET = "not measured yet"
 # What a row of a results file needs.
 KEYS = {
-    "rows": ("network", "seed", *ERRORS, "parameters", "seconds"),
+    "rows": ("network", "seed", *ERRORS, "wrong", "parameters", "seconds", *SIZES),
     "failed": ("network", "seed", "error"),
 }
 
@@ -53,6 +56,8 @@ def kept(path: str | Path | None = None) -> dict:
                 missing = [key for key in keys if key not in row]
                 if missing:
                     raise ValueError(f"a row lacks {missing[0]}")
+        if len({tuple(row[key] for key in SIZES) for row in content["rows"]}) > 1:
+            raise ValueError("its rows were measured on different numbers of pictures")
         return content
 
     return read_results(path, "python -m zfnb.model_size", checked)
@@ -175,6 +180,45 @@ def seed_spread(source: dict | str | Path | None, name: str) -> float | None:
         return None
     squares = sum((len(group) - 1) * group.var(ddof=1) for group in groups)
     return math.sqrt(squares / sum(len(group) - 1 for group in groups))
+
+
+def packed(wrong: np.ndarray) -> str:
+    """(N,) bool as text: eight pictures a byte, in base64."""
+    return base64.b64encode(np.packbits(wrong)).decode()
+
+
+def unpacked(text: str, count: int) -> np.ndarray:
+    """The other way round: (count,) of 0 and 1."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count)
+
+
+def picture_error(source: dict | str | Path | None, weights: Mapping[str, int], name: str) -> float:
+    """Standard error of a weighted sum of rows' errors, in points, from the choice of pictures.
+
+    All runs were asked about the same pictures. So a picture that all get wrong, or none, adds
+    nothing to the doubt of a difference; those do on which the networks disagree.
+
+    Parameters
+    ----------
+    weights : dict {network: weight}
+        Rows that are measured.
+    name : {"train_top1", "val_top1"}
+
+    Raises
+    ------
+    UnknownName
+        Another error: which pictures it is wrong about is not kept.
+    """
+    if name not in ERRORS[:2]:
+        raise UnknownName.of("error with its pictures", name, ERRORS[:2])
+    part = name.partition("_")[0]
+    shares: np.ndarray | float = 0.0  # of each picture in the sum
+    for network, weight in weights.items():
+        own = (row for row in content_of(source)["rows"] if row["network"] == network)
+        runs = [unpacked(row["wrong"][part], row[f"{part}_pictures"]) for row in own]
+        shares = shares + weight * np.mean(runs, axis=0)
+    count = np.size(shares)
+    return 100 * float(np.std(shares, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
 
 
 def repeats(source: dict | str | Path | None) -> int:

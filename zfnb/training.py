@@ -674,8 +674,8 @@ def train(
     Raises
     ------
     BadInput
-        Bad settings; a folder that holds another run; a loss that diverged; only damaged
-        checkpoints.
+        Bad settings; a folder that holds another run, or a finished one without checkpoints; a
+        loss that diverged; only damaged checkpoints.
     CannotSave
         A full disk. Run again with `resume` once there is space.
     """
@@ -707,6 +707,11 @@ def train(
             check_same(before, facts, folder)
             facts = {**before, "continued": [*before.get("continued", []), facts["started"]]}
             if not run.restore():
+                if (folder / "result.json").exists():
+                    raise BadInput(
+                        f"{folder} holds a finished run whose checkpoints are gone, so it cannot "
+                        "go on; choose another --out."
+                    )
                 run.log.unlink(missing_ok=True)
         elif branch_of is not None:
             if group.rank == 0:
