@@ -60,6 +60,9 @@ def test_a_step_within_its_error_is_none():
     wild[4] = [value + move for value, move in zip(wild[4], (-30, 30, 0, -20, 20), strict=True)]
     found = verdicts.rising(wild)
     assert found.agrees == IN_PART and "below: 4, 5." in found.note
+    # Steps of 4, 6 and 2: a mean of 4 with a standard error of 2 / sqrt(3), or 1.15.
+    assert verdicts.rising({1: [50, 50, 50], 2: [54, 56, 52]}).agrees is True
+    assert verdicts.rising({1: [50, 50, 50], 2: [52, 54, 50]}).agrees is not True  # 2 < 2 x 1.15
     assert verdicts.rising(around(45, 66, splits=1)).agrees == IN_PART
     assert verdicts.rising(around(66, 45, splits=1)).agrees is False
     with pytest.raises(BadInput, match="two layers"):

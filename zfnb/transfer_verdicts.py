@@ -107,8 +107,8 @@ def gained(paper: float, ours: float | None) -> bool | str | None:
 def rising(layers: Mapping[int, Sequence[float]]) -> Judged:
     """Each layer beats the one below (Sec. 5.3).
 
-    True if every step is positive beyond its standard error over the splits. "In part" if the last
-    layer is ahead of the first by two standard errors.
+    True if every step is positive beyond two standard errors over the splits. "In part" if the last
+    layer is so far ahead of the first.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def rising(layers: Mapping[int, Sequence[float]]) -> Judged:
     if whole.splits == 1:  # no spread: chance cannot be told from a step
         return Judged(IN_PART if whole.mean > 0 else False, "One split does not show chance.")
     steps = {n: paired(layers[n], layers[below]) for below, n in pairwise(layers)}
-    weak = [str(n) for n, step in steps.items() if not step.mean > step.error]
+    weak = [str(n) for n, step in steps.items() if not step.mean > 2 * step.error]
     if not weak:
         return Judged(True)
     words = f"Not clearly ahead of the layer below: {', '.join(weak)}"
