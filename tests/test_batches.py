@@ -15,6 +15,7 @@ from PIL import Image
 from zfnb.batches import (
     Augmentation,
     CachedSquares,
+    Squares,
     cached,
     central,
     centre_boxes,
@@ -28,7 +29,7 @@ from zfnb.batches import (
     training_inputs,
 )
 from zfnb.data.pictures import Preprocessing
-from zfnb.errors import BadInput
+from zfnb.errors import BadInput, BadPicture
 
 PLAIN = Preprocessing(resize=32, crop=28, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
 
@@ -142,6 +143,22 @@ def test_workers_fetch_the_same_batches(tmp_path):
     alone, helped = (list(fetch(squares, batches, workers)) for workers in (0, 2))
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
     assert np.array_equal(alone[1][2], squares[19])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_cannot_be_read_is_one_sentence(workers):
+    """Whoever reads it; without the traceback of the process that did."""
+
+    class Damaged(Toy):
+        def __getitem__(self, index):
+            try:
+                raise BadPicture("A cause.")
+            except BadPicture as cause:
+                raise BadPicture(f"{index}.png is damaged: cut\nshort.") from cause
+
+    with pytest.raises(BadPicture) as caught:
+        list(fetch(Squares(Damaged(), 8), [[3]], workers))
+    assert str(caught.value) == "3.png is damaged: cut\nshort."
 
 
 def test_hold_out_takes_the_same_pictures_of_every_class():

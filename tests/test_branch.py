@@ -116,6 +116,25 @@ def test_a_checkpoint_that_is_gone_before_it_is_copied(trunk, tmp_path, monkeypa
     assert not (tmp_path / "b" / "run.json").exists()
 
 
+def test_a_fresh_run_has_nothing_of_a_killed_branch(trunk, tmp_path, monkeypatch):
+    """Killed after the trunk's files were copied, and before there was a run.json."""
+
+    def killed(*_):
+        raise Enough
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_json", killed)
+        with pytest.raises(Enough):
+            run(tmp_path / "b", chosen(epochs=6), branch_of=trunk)
+    left = [*(tmp_path / "b").rglob("step-*"), *(tmp_path / "b").rglob("epoch-*")]
+    assert len(left) == 3 and len(read_log(tmp_path / "b")["step"]) == 9
+    (tmp_path / "b" / "checkpoints" / "mine.txt").write_text("")  # what is not a run's stays
+    with pytest.raises(Enough):
+        run(tmp_path / "b", chosen(epochs=6), on_step=stop_after(1))
+    files = sorted(path.name for path in (tmp_path / "b").rglob("*") if path.is_file())
+    assert files == ["mine.txt", "run.json"]
+
+
 def test_a_run_in_its_cool_down_is_past_branching(tmp_path):
     run(tmp_path / "whole", chosen())
     with pytest.raises(BadInput, match="that run's learning rate falls"):
@@ -165,3 +184,4 @@ def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingData, match="pip install tensorboard"):
         run(tmp_path / "r", chosen(epochs=2, cool_down=1.0), tensorboard=True)
+    assert not (tmp_path / "r" / "run.json").exists()  # so the same folder will do without it

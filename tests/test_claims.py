@@ -60,6 +60,14 @@ def test_bad_claims_are_refused(wrong):
         claim(arguments.pop("what"), arguments.pop("paper"), arguments.pop("ours"), **arguments)
 
 
+def test_a_claim_is_read_as_it_was_kept():
+    kept = {"what": "x", "paper": 1, "ours": 2, "section": "Sec. 1", "cell": "abc"}
+    assert Claim.of(kept) == Claim("x", 1, 2, "Sec. 1")
+    assert Claim.of({**kept, "note": "why"}).note == "why"
+    with pytest.raises(BadInput, match=r"lacks a part; it has what, paper, ours\."):
+        Claim.of({"what": "x", "paper": 1, "ours": 2})
+
+
 def test_texts_are_escaped_in_html():
     html = Claim("a <b>", "<i>", "&", "Sec. 1", note="<script>").bundle()["text/html"]
     assert "<b>" not in html.replace("<b style", "") and "<i>" not in html

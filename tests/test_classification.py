@@ -348,6 +348,25 @@ def test_the_command_adds_to_what_is_there(net, tmp_path):
     assert [row.crops for row in table2.kept_rows(table2.kept(results))] == [1, 10]
 
 
+def test_rows_that_came_in_meanwhile_are_kept(net, tmp_path, monkeypatch):
+    """Two `--add` side by side: the one that ends last does not take the other's rows away."""
+    weights, results, real = tmp_path / "net.safetensors", tmp_path / "table2.json", table2.measure
+    save_weights(net, weights)
+    words = ["evaluate", f"zfnet:{weights}", "--data", "stamps", "--split", "test"]
+    words += ["--limit", "8", "--results", str(results)]
+    assert CliRunner().invoke(app, [*words, "--crops", "1"]).exit_code == 0
+    again = [*words, "--add", "--crops"]
+
+    def slow(*positional, **named):
+        monkeypatch.setattr(table2, "measure", real)
+        assert CliRunner().invoke(app, [*again, "10"]).exit_code == 0
+        return real(*positional, **named)
+
+    monkeypatch.setattr(table2, "measure", slow)
+    assert CliRunner().invoke(app, [*again, "1"]).exit_code == 0
+    assert [row.crops for row in table2.kept_rows(table2.kept(results))] == [1, 10]
+
+
 def test_the_command_refuses_before_it_measures(net, tmp_path, monkeypatch):
     weights, results = tmp_path / "net.safetensors", tmp_path / "table2.json"
     save_weights(net, weights)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from zfnb.compat import torchvision
 from zfnb.data.pictures import Preprocessing
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import BadInput, BadPicture, UnknownName
 from zfnb.evaluate import ensemble, evaluate, probabilities, ten_crops, top_k_errors
 from zfnb.models import build, describe_variant
 
@@ -81,6 +81,15 @@ def test_ten_crops_do_not_multiply_the_batch(nets):
     probabilities(net, Noise(), crops=10, batch=np.int64(3))
     hook.remove()
     assert sizes == [20, 20, 10] + [10] * 5
+
+
+def test_a_picture_that_a_worker_cannot_read(nets):
+    class Damaged(Noise):
+        def __getitem__(self, index):
+            raise BadPicture(f"{index}.png is damaged.")
+
+    with pytest.raises(BadPicture, match=r"^0\.png is damaged\.$"):
+        probabilities(nets[0], Damaged(), workers=1)
 
 
 def test_an_ensemble_averages_probabilities(nets):

@@ -260,7 +260,7 @@ def test_unknown_layers_are_named(found, late, pictures):
     for ask in (found.alive, found.winners, lambda n: ev.random_maps(found, n, 2)):
         with pytest.raises(UnknownName, match="conv1, conv2"):
             ask("conv9")
-    for maps in ([], [-1], [99]):
+    for maps in ([], [-1], [99], [2.7]):
         with pytest.raises(BadInput, match="it has maps 0 to 5"):
             ev.evolution(late, pictures, found, "conv1", maps)
         with pytest.raises(BadInput, match="it has maps 0 to 5"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_an_interrupted_pass_goes_on(net, dataset, tmp_path, passes):
     assert blocks == [3, 4] and sum(passes) == 8  # three blocks of five were done
     for layer in LAYERS:
         np.testing.assert_allclose(found[layer].values, whole[layer].values, rtol=2e-3, atol=1e-4)
+
+
+def test_rows_are_synced_through_a_file_that_can_be_written(net, dataset, tmp_path, monkeypatch):
+    """Windows syncs no other. The write of no bytes is refused where the file is open to read."""
+    sync, synced = os.fsync, []
+
+    def strict(number):
+        os.write(number, b"")
+        sync(number)
+        synced.append(number)
+
+    monkeypatch.setattr(feature_cache.os, "fsync", strict)
+    extract(net, dataset, ["fc7"], tmp_path)
+    assert synced
 
 
 def test_what_was_written_without_a_note_is_not_believed(net, dataset, tmp_path, passes):

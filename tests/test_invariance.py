@@ -46,6 +46,18 @@ def plain(net, images, targets, moves, layers):
     return distance, chance
 
 
+def test_no_more_pictures_at_once_than_asked(small_zfnet, noise):
+    seen = []
+    hook = small_zfnet.conv1.register_forward_pre_hook(
+        lambda _, inputs: seen.append(len(inputs[0]))
+    )
+    zfnb.invariance_curves(
+        small_zfnet, noise(5, 64), None, "vertical", [0, 3], ["conv1"], batch_size=2
+    )
+    hook.remove()
+    assert seen == [2, 2, 1] * 2  # as they are, and moved
+
+
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 @pytest.mark.parametrize("batch_size", [4, 32])
 def test_it_is_the_plain_loop(small_zfnet, noise, name, batch_size):

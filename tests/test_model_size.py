@@ -22,8 +22,9 @@ from zfnb import model_size, table3, table3_verdicts
 from zfnb.architecture import outline, variants
 from zfnb.claims import WITHIN_CHANCE as WITHIN
 from zfnb.errors import BadInput, UnknownName
-from zfnb.model_size import errors_on, measured_part, plan, train_rows
+from zfnb.model_size import errors_on, measured_part, plan, run_folder, train_rows
 from zfnb.models import build, describe_variant
+from zfnb.training import data_facts
 
 NAMES = [row["network"] for row in variants()]
 
@@ -319,10 +320,54 @@ def test_other_rows_are_not_written_over(done, tmp_path):
     assert len(json.loads(results.read_text())["rows"]) == 4
 
 
-def test_rows_of_other_settings_are_not_mixed(done, tmp_path):
-    go(small_plan(["alexnet"]), tmp_path)
+def keep_run(settings, out, **row) -> None:
+    """A run and its row as files keep them, without training."""
+    folder = run_folder(out, settings)
+    folder.mkdir(parents=True)
+    facts = {"settings": settings.facts(), "data": data_facts(settings, Stripes())}
+    (folder / "run.json").write_text(json.dumps(facts))
+    own = {"network": settings.network, "seed": settings.seed, "wrong": {}}
+    sizes = {"train_pictures": 10, "val_pictures": 9}
+    (folder / "row.json").write_text(json.dumps({**own, **sizes, **row}))
+
+
+def test_rows_of_other_settings_are_not_mixed(tmp_path):
+    keep_run(*small_plan(["alexnet"]), tmp_path)
+    keep_run(*small_plan(["zfnet"]), tmp_path)
+    assert len(model_size.gather(tmp_path)["rows"]) == 2
+    keep_run(*small_plan(["zfnetb"], lr=0.02), tmp_path)
     with pytest.raises(BadInput, match="other settings or data"):
-        go(small_plan(["zfnet"], lr=0.02), tmp_path)
+        model_size.gather(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"lr": 0.02}, {}, r"recipe.lr = 0.01, not 0.02; a table needs .* another --out"),
+        ({}, {"pictures": 12}, r"alexnet from seed 0 .* train_pictures = 10, not 12; a table"),
+        ({}, {"val_set": Stripes(12)}, "val_pictures = 9, not 12"),
+        ({}, {"train_set": Stripes(first=7)}, "training pictures whose checksum is"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_before_training(
+    tmp_path, monkeypatch, changes, options, message
+):
+    def never(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(model_size, "train", never)
+    keep_run(*small_plan(["alexnet"]), tmp_path)
+    same = {"train_set": Stripes(), "val_set": Stripes(9), "pictures": 10}
+    same |= {"out": tmp_path, "device": "cpu", "progress": False}
+    with pytest.raises(Killed):
+        train_rows(small_plan(["zfnet"]), **same)
+    with pytest.raises(BadInput, match=message):
+        train_rows(small_plan(["zfnet"], **changes), **{**same, **options})
+    # A row that is measured again may have been measured on any number.
+    (row,) = tmp_path.rglob("row.json")
+    row.write_text(json.dumps({"network": "alexnet", "seed": 0, "val_pictures": 5}))
+    with pytest.raises(Killed):
+        train_rows(small_plan(["alexnet"]), **same)
 
 
 @pytest.mark.parametrize(
@@ -691,6 +736,19 @@ def test_a_damaged_file(tmp_path):
             table3.table3(path)
 
 
+@pytest.mark.parametrize("text", ["/w==", "//8A", "/w\n==", "w", 5])
+def test_damaged_pictures_of_a_row(tmp_path, text):
+    """Too few, too many, or no base64: 12 pictures are two bytes."""
+    table = asked(measured({"zfnet": [(1, 2, 3)]}), {"zfnet": ["101010101010"]})
+    path = tmp_path / "table3.json"
+    path.write_text(json.dumps(table))
+    assert table3.kept(path) == table
+    table["rows"][0]["wrong"]["val"] = text
+    path.write_text(json.dumps(table))
+    with pytest.raises(BadInput, match=r"table3\.json is damaged"):
+        table3.kept(path)
+
+
 def test_what_travels_with_the_package():
     """Whatever has been measured so far can be read, and is of Table 3's networks."""
     content = table3.kept()
@@ -744,7 +802,7 @@ def test_the_command(tmp_path):
     assert [row["network"] for row in content["rows"]] == ["alexnet-no3467", "zfnet"]
     assert "--only alexnet-no3467 --only zfnet" in content["command"]
     assert call(*words, "--only", "zfnt").exception.args[0].startswith("Unknown row of Table 3")
-    assert isinstance(call(*words, "--threads", 0).exception, BadInput)
+    assert call(*words, "--threads", 0).exit_code == 2
 
 
 def test_a_mistake_is_one_sentence():

@@ -167,6 +167,7 @@ def test_pictures_are_named_in_a_file(tmp_path):
     [
         ({"count": 0}, "count must be"),
         ({"count": 2.5}, "count must be"),
+        ({"count": True}, "count must be a whole number of at least 1, not True"),
         ({"count": 2, "test": 0}, "test must be"),
         ({"count": 2, "reserve": 1}, "reserve"),
         ({"count": 2, "groups": [1]}, "1 groups"),

@@ -52,7 +52,10 @@ OTHERS = {
     "04_hides": ["import ipywidgets\nwith ipywidgets.Output():\n    1 / 0", "print('goes on')"],
     "05_hangs": ["import time", "time.sleep(600)", "print('never')"],
     "06_dies": ["print('alive')", "import os; os._exit(1)"],
-    "09_asserts": ["two = 2\nassert two == 3"],
+    "09_asserts": [
+        ("display({'image/png': '####'}, raw=True)", ["key-figure"]),  # no picture
+        "two = 2\nassert two == 3",
+    ],
     "08_remote": ["display({'text/html': '<img src=\"https://example.org/x.png\">'}, raw=True)"],
 }
 
@@ -185,6 +188,7 @@ def test_index_has_a_card_for_each_and_the_key_figure(made):
     assert cards[0].img["alt"] == "Figure: Figures of it"
     assert "failed" in cards[1]["class"]
     assert all((out / card["href"]).exists() for card in cards)
+    assert not cards[ALL.index("09_asserts")].img
     text = index.get_text(" ", strip=True)
     assert "1 of 9 notebooks ran to their end" in text
     assert "1 of 2 claims agree" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,17 @@ import zfnb
 from zfnb import classification, occlusion_truth, report, runs, table1
 from zfnb.checkpoints import CannotSave
 from zfnb.errors import BadInput
-from zfnb.runs import check_same, measurement, read_log, read_results, weights_name, write_json
+from zfnb.recipes import Recipe, lasting, recipe_named
+from zfnb.runs import (
+    check_same,
+    command,
+    measurement,
+    read_log,
+    read_results,
+    weights_name,
+    write_json,
+)
+from zfnb.training import Settings
 
 CPU = torch.device("cpu")
 
@@ -61,6 +72,34 @@ def test_names_of_weights():
     assert weights_name("tiny-imagenet") == "tiny-imagenet"
     assert weights_name("imagenet-trunk+tiny-imagenet") == "imagenet-trunk+tiny-imagenet"
     assert weights_name("/home/me/runs/zfnet.safetensors") == "zfnet.safetensors"
+
+
+def line(recipe: Recipe, **changes) -> str:
+    size = {"input_size": 64, "width": 0.5, **changes}
+    return command(Settings("alexnet", "stamps", recipe, **size))
+
+
+def test_the_command_of_a_preset():
+    modern = recipe_named("modern")
+    rest = "--input-size 64 --width 0.5 --precision float32 --seed 0 --holdout 0"
+    start = "zfnb train alexnet --data stamps --recipe modern"
+    assert line(modern) == f"{start} {rest}"
+    assert line(lasting(modern, 15)) == f"{start} --epochs 15 {rest}"
+    assert line(lasting(modern, 10)) == f"{start} --epochs 10 --cool-down 5.0 {rest}"
+    # The command line would shorten it to half of the epochs.
+    assert line(replace(modern, epochs=10)) == f"{start} --epochs 10 --cool-down 7.0 {rest}"
+    changed = replace(modern, batch=32, lr=0.1, dropout=0.2)
+    assert line(changed) == f"{start} --batch 32 --lr 0.1 --dropout 0.2 {rest}"
+    tuned = line(replace(modern, lr=0.003), weights="/there/a.safetensors")
+    assert tuned == f"{start} --weights a.safetensors --lr 0.003 {rest}"
+
+
+def test_a_recipe_that_no_command_line_gives():
+    modern = recipe_named("modern")
+    changed = replace(modern, weight_decay=0.1, warm_up=2.0)
+    said = "no command line: the recipe modern with another weight_decay, warm_up; see the settings"
+    assert line(changed) == line(changed, weights="a.safetensors") == said
+    assert line(Recipe("mine")) == "no command line: the recipe mine is no preset; see the settings"
 
 
 def test_settings_of_earlier_versions(tmp_path):

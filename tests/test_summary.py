@@ -68,12 +68,20 @@ def transfer(name: str, data: str, *runs) -> dict:
     }
 
 
-def rows_of(classifier: str, values: dict, key: str = "layer", **facts) -> list[dict]:
-    """Two splits around each value."""
+def rows_of(
+    classifier: str, values: dict, key: str = "layer", apart: float = 1, splits: int = 2, **facts
+) -> list[dict]:
+    """Two splits around each value, or more."""
     return [
-        {"classifier": classifier, key: place, "split": n, "accuracy": value + (-1) ** n, **facts}
+        {
+            "classifier": classifier,
+            key: place,
+            "split": n,
+            "accuracy": value + apart * (-1) ** n,
+            **facts,
+        }
         for place, value in values.items()
-        for n in range(2)
+        for n in range(splits)
     ]
 
 
@@ -196,7 +204,8 @@ def test_table_7_layer_by_layer(tmp_path):
 
 
 def test_table_4_pretrained_and_not(tmp_path):
-    own = rows_of("softmax", {15: 82.0, 30: 86.0, 3: 50.0}, "count")  # 3: not in the paper
+    # 3: not in the paper.
+    own = rows_of("softmax", {15: 82.0, 30: 86.0, 3: 50.0}, "count", apart=0.1)
     plain = rows_of("not pretrained", {15: 30.0, 30: 56.0}, "count")
     lucky = rows_of("not pretrained", {30: 80.0}, "count")  # another network does not count
     runs = (*TRUNK, own), ("zfnet", "random", plain), ("alexnet", "random", lucky)
@@ -227,7 +236,7 @@ def test_what_a_run_measured_beside_the_papers_rows():
 
 
 def test_a_gain_of_half_the_papers_is_no_yes(tmp_path):
-    own = rows_of("softmax", {30: 76.1}, "count")
+    own = rows_of("softmax", {30: 76.1}, "count", apart=0.1)
     plain = rows_of("not pretrained", {30: 56.0}, "count")
     runs = (*TRUNK, own), ("zfnet", "random", plain)
     put(tmp_path / "table4.json", transfer("table4", "caltech101", *runs))
@@ -236,8 +245,28 @@ def test_a_gain_of_half_the_papers_is_no_yes(tmp_path):
     assert (ahead.ours, ahead.agrees) == (-8.2, False) and ahead.note
 
 
+@pytest.mark.parametrize(
+    ("value", "splits", "agrees"),
+    # Two splits 1 point from their mean: Student's t makes 12.7 points of it. Four: 1.8.
+    [(86.0, 2, "within chance"), (86.0, 4, "within chance"), (86.2, 4, True), (82.0, 4, False)],
+)
+def test_ahead_is_more_than_the_chance_of_the_splits(tmp_path, value, splits, agrees):
+    own = rows_of("softmax", {30: value}, "count", splits=splits)
+    put(tmp_path / "table4.json", transfer("table4", "caltech101", (*TRUNK, own)))
+    ahead = summary_tables.accuracy_claims(tmp_path / "table4.json")[-1]
+    assert (ahead.ours, ahead.agrees) == (pytest.approx(value - 84.3), agrees)
+    assert ("Chance alone may make" in ahead.note) == (agrees == "within chance")
+
+
+def test_one_split_is_not_judged_to_be_ahead(tmp_path):
+    own = rows_of("softmax", {30: 90.0}, "count", apart=0, splits=1)
+    put(tmp_path / "table4.json", transfer("table4", "caltech101", (*TRUNK, own)))
+    ahead = summary_tables.accuracy_claims(tmp_path / "table4.json")[-1]
+    assert (ahead.ours, ahead.agrees) == (5.7, None)
+
+
 def test_table_5_waits_for_its_data(tmp_path):
-    own = rows_of("softmax", {60: 60.0}, "count")
+    own = rows_of("softmax", {60: 60.0}, "count", apart=0.1)
     put(tmp_path / "table5.json", transfer("table5", "caltech256", (*TRUNK, own)))
     found = row(summary.gather(results=tmp_path), "Table 5")
     ahead = of(found.measured, "ahead of the best published before, 60 a class")
@@ -331,6 +360,8 @@ def errors(seeds=(0, 1), **changed) -> dict:
             **{top: line[top] + changed.get(name, 0) + seed / 10 for top in table3.ERRORS},
             "parameters": 5,
             "seconds": 1.0,
+            "wrong": {"train": "", "val": ""},
+            **dict.fromkeys(table3.SIZES, 0),
         }
         for name, line in paper.iterrows()
         for seed in seeds
@@ -453,6 +484,11 @@ def test_origins_are_found_in_any_layout():
     assert one == summary.Origin("b.json", "c", "abc", "X", "2026", "speed")
     nested = {**FACTS, "rows": [{"command": "inner"}]}  # the outer one made the file
     assert [one.command for one in summary.origins(nested, "c.json")] == [FACTS["command"]]
+    # Rows that were made one by one, as those of Table 3: at which commits, and not when gathered.
+    rows = [{"commit": commit * 8} for commit in ("a1", "b2", "a1")]
+    assert [one.commit for one in summary.origins({**FACTS, "rows": rows}, "d.json")] == [
+        "a1a1a1a, b2b2b2b"
+    ]
     assert summary.named({"name": "a", "split": "val", "pictures": 3}) == "a val"
     assert summary.named({"stamps": 7, "cougars": 16}) == "stamps, cougars"
 
@@ -489,6 +525,11 @@ def test_the_run_stands_beside_what_is_kept(tmp_path):
     folder = run / "notebooks"
     executed(folder / "06_a.ipynb", [claim(True, "a"), claim(False, "b", ours=7)])
     executed(folder / "07_b.ipynb", [claim(False, "old")], profile="default")
+    earlier = nbformat.read(folder / "06_a.ipynb", 4)  # by a version without notes
+    for output in earlier.cells[0].outputs:
+        del output.data[MIME]["note"]
+    earlier.cells[0].outputs.append(nbformat.v4.new_output("display_data", {MIME: {"what": "x"}}))
+    nbformat.write(earlier, folder / "06_a.ipynb")
     executed(folder / "08_c.ipynb", [claim(True, "new")], status="failed", error="It broke.")
     executed(folder / "14_summary.ipynb", [claim(False, "mine")])
     (folder / "09_d.ipynb").write_text("{", encoding="utf-8")

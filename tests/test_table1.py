@@ -20,6 +20,7 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.face_marks import PAPERS, PARTS, SETS, Framed, marked_faces
 from zfnb.permutation import all_distances, label_test, rank_test
 from zfnb.random_masks import box_masks
+from zfnb.runs import write_json
 from zfnb.table1 import PLACES, measure, part_and_random
 
 
@@ -263,8 +264,31 @@ def test_the_command(tmp_path, monkeypatch, small_zfnet):
     assert len(content["rows"]) == 3 * 2 * len(PLACES) * len(ZEROS)
     assert table1.kept(path) == content
     assert str(tmp_path) not in path.read_text()
-    for wrong in (("--threads", 0), ("--networks", "zfnet")):
-        assert isinstance(call(*words, *wrong).exception, BadInput)
+    assert call(*words, "--threads", 0).exit_code == 2
+    monkeypatch.setattr(table1, "measure_networks", None)  # said before anything is measured
+    assert isinstance(call(*words, "--networks", "zfnet").exception, BadInput)
+    monkeypatch.undo()
+    typo = call(*words[:2], "--networks", "torchvision-alexnet:random", "--networks", "zfnet:tin")
+    assert isinstance(typo.exception, UnknownName)
+
+
+def test_rows_that_came_in_meanwhile_are_kept(tmp_path, monkeypatch, small_zfnet):
+    """Two commands side by side: the one that ends last does not take the other's rows away."""
+    path, real = tmp_path / "t.json", table1.measure_networks
+    words = ["--networks", "zfnet:any", "--draws", 2, "--results", path]
+    monkeypatch.setattr(zfnb, "load_model", lambda name, weights: small_zfnet, raising=False)
+    monkeypatch.setattr(table1, "marked_faces", lambda name, root: marked_faces("stamps"))
+
+    def slow(*positional, **named):
+        if not path.exists():  # the other command begins and ends while this one measures
+            write_json(path, {"rows": [], "measured": []})
+            assert call("--faces", "cougars", *words).exit_code == 0
+        return real(*positional, **named)
+
+    monkeypatch.setattr(table1, "measure_networks", slow)
+    done = call("--faces", "stamps", *words)
+    assert done.exit_code == 0, done.exception
+    assert {row["faces"] for row in table1.kept(path)["rows"]} == {"stamps", "cougars"}
 
 
 def test_numbers_in_the_file():

@@ -158,7 +158,6 @@ def test_which_pictures_measure(imagenet, tmp_path):
         (["zfnet", "--recipe", "new"], UnknownName, "paper, modern"),
         (["zfnet", "--epochs", "0"], BadInput, "epochs must be"),
         (["zfnet", "--precision", "half"], UnknownName, "float32, bfloat16"),
-        (["zfnet", "--threads", "0"], BadInput, "--threads"),
         (["zfnet", "--device", "tpu9"], UnknownName, "device"),
         (["zfnet", "--width", "0"], BadInput, "width"),
         (["zfnet", "--input-size", "0"], BadInput, "input_size"),
@@ -174,10 +173,11 @@ def test_mistakes_get_one_clear_sentence(imagenet, tmp_path, words, kind, messag
     assert not (tmp_path / "run").exists()
 
 
-def test_fewer_than_no_workers(imagenet, tmp_path):
+@pytest.mark.parametrize(("option", "count"), [("--workers", "-1"), ("--threads", "0")])
+def test_fewer_than_none(imagenet, tmp_path, option, count):
     options = ["--data", "imagenet", "--root", imagenet, "--no-cache", "--out", tmp_path / "run"]
-    code, output, _ = call("zfnet", *options, "--workers", "-1")
-    assert code == 2 and "workers" in output
+    code, output, _ = call("zfnet", *options, option, count)
+    assert code == 2 and option.strip("-") in output
     assert not (tmp_path / "run").exists()
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -192,9 +193,23 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path):
         path.write_bytes(b"")
     with (
         pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(BadInput, match="All 2 checkpoints"),
+        pytest.raises(BadInput, match=r"All 2 checkpoints .* start again in another --out"),
     ):
         run(tmp_path / "r", settings(), resume=True)
+
+
+def test_tensors_without_their_json_do_not_stay(tmp_path):
+    """As of a process that was killed between the two files; damaged JSON is not none."""
+    tensors = {"a": torch.ones(2)}
+    checkpoints.save(tmp_path, 1, tensors, {})
+    (tmp_path / "step-000000002.json").write_text("{")
+    for step in (2, 3, 9):
+        shutil.copy(
+            tmp_path / "step-000000001.safetensors", tmp_path / f"step-{step:09d}.safetensors"
+        )
+    checkpoints.save(tmp_path, 4, tensors, {})
+    whole = [f"step-00000000{n}.{end}" for n in (2, 4) for end in ("json", "safetensors")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == whole
 
 
 def test_a_finished_run_without_checkpoints_is_left_as_it_is(whole, tmp_path):
@@ -243,6 +258,23 @@ def test_a_run_describes_itself(whole):
     assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [1, 2]
     assert {"held_error", "held_error5", "train_error", "lr"} <= set(lines[-1])
     assert str(folder) not in (folder / "run.json").read_text()  # no place of one machine
+
+
+def test_a_run_says_what_continued_it(tmp_path, monkeypatch):
+    """Another version of the code, say; runs of earlier versions have dates alone."""
+    folder, chosen = tmp_path / "r", settings(epochs=1)
+    with pytest.raises(Killed):
+        run(folder, chosen, on_step=kill_after(1))
+    first = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**first, "continued": ["2026-01-01T00:00:00Z"]}))
+    monkeypatch.setattr(training, "code", lambda: {"zfnb": "9", "commit": "c", "changed": []})
+    with pytest.raises(Killed):
+        run(folder, chosen, resume=True, on_step=kill_after(1))
+    facts = json.loads((folder / "run.json").read_text())
+    date, now = facts.pop("continued")
+    assert facts == first and date == "2026-01-01T00:00:00Z"
+    assert list(now) == ["date", "code", "machine"]
+    assert now["code"]["zfnb"] == "9" and now["machine"] == first["machine"]
 
 
 def test_the_saved_network_is_the_papers_plain_graph(whole):
@@ -634,10 +666,27 @@ class Colours(nn.Module):
         return torch.stack([red, green, blue + 10 / 255, blue - 1, blue - 2, blue - 3], 1)
 
 
-def test_held_out_errors_by_hand(tmp_path):
+class Close(Colours):
+    """The same answers by scores that differ by less than bfloat16 can tell."""
+
+    def forward(self, x):
+        return F.linear(super().forward(x), torch.eye(6), torch.full((6,), 100.0))
+
+
+def test_bfloat16_makes_no_ties_of_held_out_pictures(tmp_path):
+    fresh = begun(tmp_path, settings(holdout=5, precision="bfloat16"))
+    fresh.net = Close()
+    assert fresh.held_out_errors() == {"held_error": 0.0, "held_error5": 0.0}
+
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_held_out_errors_by_hand(tmp_path, device):
     """The network is right about all pictures; of the 15 held-out ones, two change their class."""
     fresh = begun(tmp_path, settings(holdout=5))
-    fresh.net = Colours()
+    fresh.net, fresh.device = Colours(), torch.device(device)
     assert fresh.held_out_errors() == {"held_error": 0.0, "held_error5": 0.0}
     _, (first, second, *_) = hold_out(Stripes().targets, 5)
     fresh.targets[first] = (fresh.targets[first] + 1) % 3

@@ -246,6 +246,14 @@ def test_not_pretrained(dataset, tmp_path):
         dataset, drawn, settings, tmp_path / "runs", on_step=steps.append, **options
     )
     assert not steps and np.array_equal(again.predicted, result.predicted)
+    log = home / "log.jsonl"
+    lines = [json.loads(text) for text in log.read_text().splitlines()]
+    trained = sum(line["seconds"] for line in lines if line["kind"] == "epoch")
+    assert result.seconds > trained and again.seconds > trained
+    slow = [{**line, "seconds": 1000} for line in lines if line["kind"] == "epoch"]
+    log.write_text("".join(json.dumps(line) + "\n" for line in slow))
+    later = train_network(dataset, drawn, settings, tmp_path / "runs", **options)
+    assert 2000 < later.seconds < 3000  # both epochs count, though this call trained neither
     other = replace(settings, input_size=64)
     with pytest.raises(BadInput, match="input_size"):
         train_network(dataset, drawn, other, tmp_path / "runs", **options)
@@ -297,6 +305,7 @@ def test_fine_tuned(net, dataset, tmp_path):
 def test_a_trained_network_is_measured_on_the_device_asked_for(net, dataset, tmp_path, monkeypatch):
     def trained(settings, learn, val_set, home, **options):
         save_weights(net, home / "zfnet.safetensors")
+        (home / "log.jsonl").write_text("")
 
     def chances(net, part, **options):
         places.add(next(net.parameters()).device.type)
@@ -384,6 +393,8 @@ def test_a_class_without_pictures_has_no_average_precision():
     labels[:150] = -1
     with pytest.raises(BadInput, match="No class has a training picture"):
         several_objects(products, labels, range(150), range(150, 240))
+    with pytest.raises(BadInput, match="The grid of regularisations is empty"):
+        several_objects(products, labels, range(150), range(150, 240), grid=[])
     with pytest.raises(BadInput, match="Labels must be"):
         several_objects(products, labels[:, 0], range(9), range(9))
 
@@ -485,6 +496,22 @@ def test_results_files(tmp_path):
             kept(name, path)
 
 
+def test_weights_files_of_one_name_do_not_replace_each_other():
+    def one(weights, checksum, **facts):
+        return {**run_of("zfnet"), "weights": weights, "checksum": checksum, **facts}
+
+    content = {"name": "table7", "runs": [one("zfnet.safetensors", "a")]}
+    with pytest.raises(BadInput, match=r"another weights file named zfnet\.safetensors, which wou"):
+        with_run(content, one("zfnet.safetensors", "b"))
+    for run in (one("zfnet.safetensors", "a"), one("zfnet.safetensors", None)):
+        assert with_run(content, run)["runs"] == [run]
+    other = one("zfnet.safetensors", "b", data={"name": "caltech256"})
+    assert len(with_run(content, other)["runs"]) == 2
+    # Weights of zfnb's own under a name are trained again: the new ones replace the old ones.
+    content = {"name": "table7", "runs": [one("tiny-imagenet", "a")]}
+    assert with_run(content, one("tiny-imagenet", "b"))["runs"][0]["checksum"] == "b"
+
+
 # ---------------------------------------------------------------- commands
 
 
@@ -541,6 +568,46 @@ def test_a_damaged_results_file_is_said_before_anything_is_computed(
     assert isinstance(done.exception, BadInput) and "is damaged" in str(done.exception)
 
 
+@pytest.mark.parametrize("name", ["table7", "scratch"])
+def test_another_weights_file_is_refused_before_anything_is_computed(
+    command, tmp_path, monkeypatch, name
+):
+    def computed(*arguments, **options):
+        raise AssertionError("this takes minutes")
+
+    monkeypatch.setattr(transfer_cli, "layer_features", computed)
+    monkeypatch.setattr(transfer_cli, "train_network", computed)
+    old = {"network": "zfnet", "weights": "small.safetensors", "checksum": "another", "rows": []}
+    old |= {"data": {"name": folder_dataset(tmp_path / "data").name}}
+    old |= {"settings": {}} if name == "scratch" else {}
+    table = "table4" if name == "scratch" else name
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps({"name": table, "runs": [old]}))
+    words, options = ["--count", "4", "--results", str(path)], {}
+    if name == "scratch":
+        words += ["--weights", str(tmp_path / "small.safetensors")]
+        options["network"] = "zfnet"
+    refusal = command(name, *words, **options).exception
+    assert isinstance(refusal, BadInput) and "named small.safetensors" in str(refusal)
+    assert "--results" in str(refusal)
+
+
+def test_an_unfinished_run_has_a_file_of_its_own(tmp_path):
+    run = {"network": "zfnet", "weights": "zfnet.safetensors", "checksum": "a", "rows": [],
+           "data": {"name": "folder"}, "protocol": {"counts": [4], "seed": 0}}  # fmt: skip
+    results = tmp_path / "table4.json"
+    path = transfer_cli.part_file(results, "table4", run)
+    assert path.parent == tmp_path and path.match(".table4-zfnet-*.part.json")
+    assert transfer_cli.part_file(results, "table4", {**run, "rows": [1], "date": "now"}) == path
+    others = [
+        transfer_cli.part_file(tmp_path / "mine.json", "table4", run),
+        transfer_cli.part_file(results, "table4", {**run, "protocol": {"counts": [5], "seed": 0}}),
+        transfer_cli.part_file(results, "table4", {**run, "settings": {"width": 1}}),
+        transfer_cli.part_file(results, "table4", {**run, "checksum": "b"}),
+    ]
+    assert len({path, *others}) == 5
+
+
 def stopping_after(files: int):
     """A writer of JSON files that is interrupted, as by Ctrl-C, once it has written so many."""
     write, written = transfer_cli.write_json, []
@@ -583,6 +650,17 @@ def test_a_stopped_command_keeps_only_what_is_asked_for_now(command, tmp_path, m
     done = command("table7", *words, "--layer", "5", "--classifier", "softmax")
     (run,) = kept("table7", tmp_path / "table7.json")["runs"]
     assert "begun_with" not in run["code"]
+    # What was measured and not asked for is still there, and nothing is left to measure.
+    (part,) = tmp_path.glob(".table7-*.part.json")
+    left = json.loads(part.read_text())
+    assert [(r["layer"], r["split"]) for r in left["rows"]] == [(1, 0), (1, 1), (5, 0), (5, 1)]
+    part.write_text(json.dumps({**left, "seconds": 172.6}))
+    done = command("table7", *words, "--layer", "1", "--layer", "5", "--classifier", "svm")
+    assert done.exit_code == 0 and "split" not in done.output
+    (run,) = kept("table7", tmp_path / "table7.json")["runs"]
+    assert run["rows"] == left["rows"] and run["code"]["begun_with"] == ["a" * 40]
+    assert run["seconds"] == 172.6 and list(run)[-2:] == ["rows", "seconds"]
+    assert not part.exists()
 
 
 def test_another_c_that_was_begun_is_not_kept(command, tmp_path, monkeypatch):
@@ -768,7 +846,7 @@ def test_a_part_of_before_is_read(command, net, dataset, tmp_path):
                   **line}],
         "seconds": 172.6,
     }  # fmt: skip
-    path = tmp_path / f".table7-zfnet-small.safetensors-{dataset.name}.part.json"
+    path = transfer_cli.part_file(tmp_path / "table7.json", "table7", part)
     path.write_text(json.dumps(part))
     words = ["--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "1"]
     done = command("table7", *words)
@@ -776,7 +854,7 @@ def test_a_part_of_before_is_read(command, net, dataset, tmp_path):
     (run,) = kept("table7", tmp_path / "table7.json")["runs"]
     assert run["rows"][0] == part["rows"][0] and [r["split"] for r in run["rows"]] == [0, 1]
     assert run["seconds"] >= 172.6 and list(run) == list(part) and not path.exists()
-    path.write_text(json.dumps({**part, "checksum": "of another network"}))
+    path.write_text(json.dumps({**part, "checksum": "of another network"}))  # by hand
     assert command("table7", *words).exit_code == 0
     (run,) = kept("table7", tmp_path / "table7.json")["runs"]
     assert run["rows"][0]["seconds"] != 90.1 and run["seconds"] < 172.6
@@ -829,6 +907,14 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
             transfer_cli.CLASSES[:3]
         )
         assert 0 < found["mean"] <= 100
+    with torch.no_grad():
+        net.conv1.filter.weight.mul_(1.5)
+    save_weights(net, tmp_path / "small.safetensors")  # another file of the same name
+    monkeypatch.delattr(transfer_cli, "layer_features")
+    words = ["--network", f"zfnet:{tmp_path / 'small.safetensors'}"]
+    words += ["--results", str(tmp_path / "table6.json")]
+    refusal = CliRunner().invoke(transfer_cli.app, ["table6", *words]).exception
+    assert isinstance(refusal, BadInput) and "named small.safetensors" in str(refusal)
 
 
 @pytest.mark.parametrize("name", ["table7", "choices", "table4", "fig9", "table6"])

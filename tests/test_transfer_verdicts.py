@@ -33,9 +33,12 @@ def test_pairs_of_splits():
     gap = verdicts.paired([52, 61, 43], [50, 60, 40])
     assert (gap.mean, gap.splits) == (2, 3) and gap.spread == pytest.approx(1)
     assert gap.error == pytest.approx(1 / math.sqrt(3)) and gap.side == 1
+    assert gap.doubt == pytest.approx(4.303 / math.sqrt(3), abs=1e-3)  # t, two degrees of freedom
+    assert Gap(2, 1, 5).doubt == pytest.approx(2.776 / math.sqrt(5), abs=1e-3)
     assert str(gap) == "+2.0 ± 1.0 points"
     one = verdicts.paired([5], [3])
     assert math.isnan(one.spread) and one.side == 0 and str(one) == "+2.0 points"
+    assert math.isnan(one.doubt)
     for first, second in (([], []), ([1], [1, 2])):
         with pytest.raises(BadInput, match="each split on both sides"):
             verdicts.paired(first, second)
@@ -60,9 +63,10 @@ def test_a_step_within_its_error_is_none():
     wild[4] = [value + move for value, move in zip(wild[4], (-30, 30, 0, -20, 20), strict=True)]
     found = verdicts.rising(wild)
     assert found.agrees == IN_PART and "below: 4, 5." in found.note
-    # Steps of 4, 6 and 2: a mean of 4 with a standard error of 2 / sqrt(3), or 1.15.
-    assert verdicts.rising({1: [50, 50, 50], 2: [54, 56, 52]}).agrees is True
-    assert verdicts.rising({1: [50, 50, 50], 2: [52, 54, 50]}).agrees is not True  # 2 < 2 x 1.15
+    # Steps of 6, 8 and 4: a mean of 6 with a standard error of 2 / sqrt(3), 1.15; of which
+    # Student's t asks for 4.3 with three splits.
+    assert verdicts.rising({1: [50, 50, 50], 2: [56, 58, 54]}).agrees is True
+    assert verdicts.rising({1: [50, 50, 50], 2: [54, 56, 52]}).agrees is False  # 4 < 4.3 x 1.15
     assert verdicts.rising(around(45, 66, splits=1)).agrees == IN_PART
     assert verdicts.rising(around(66, 45, splits=1)).agrees is False
     with pytest.raises(BadInput, match="two layers"):

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from zfnb.data.pictures import open_picture
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import BadInput, UnknownName, ZfnbError
 from zfnb.files import replacing
 
 # Pictures that are all of one size are stored at that size; the rest at 256 / 224 of the input.
@@ -196,9 +196,28 @@ def _as_is(batch: Tensor) -> Tensor:
     return batch
 
 
-def fetch(squares: Squares, batches: Sequence[Sequence[int]], workers: int = 0) -> DataLoader:
+class Loader(DataLoader):
+    """A `DataLoader` whose worker processes say what was wrong in one sentence, as we do.
+
+    PyTorch puts a worker's whole traceback into the text of its error.
+    """
+
+    def __iter__(self) -> Iterator:
+        try:
+            yield from super().__iter__()
+        except ZfnbError as error:
+            kind = type(error)
+            # The last error of a traceback is the one that was raised; its causes come before.
+            name = f"\n{kind.__module__}.{kind.__qualname__}: "
+            _, found, sentence = str(error).rpartition(name)
+            if not found:
+                raise  # of this process: a sentence already
+            raise kind(sentence.rstrip("\n")) from error
+
+
+def fetch(squares: Squares, batches: Sequence[Sequence[int]], workers: int = 0) -> Loader:
     """An iterator over uint8 batches (N, 3, S, S), in the order of `batches`."""
-    return DataLoader(
+    return Loader(
         squares,
         batch_sampler=[list(batch) for batch in batches],
         num_workers=workers,

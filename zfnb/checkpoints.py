@@ -48,6 +48,7 @@ def saving(path: Path, then: str = "try again") -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -76,6 +77,9 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], state: dict) -> Pa
     for old in newer + [old for old in paths if old <= path][:-KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
+    for left in folder.glob("step-*.safetensors"):  # of a process that was killed before the JSON
+        if not left.with_suffix(".json").exists():
+            left.unlink(missing_ok=True)
     return path
 
 
@@ -104,6 +108,6 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
             )
     if paths:
         raise BadInput(
-            f"All {len(paths)} checkpoints in {folder} are damaged; start again without --resume."
+            f"All {len(paths)} checkpoints in {folder} are damaged; start again in another --out."
         )
     return None

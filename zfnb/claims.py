@@ -7,15 +7,19 @@ of them from the executed notebooks.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from numbers import Integral, Real
+
+from scipy.special import stdtrit
 
 from zfnb.errors import BadInput
 
 MIME = "application/vnd.zfnb.claim+json"
 Value = int | float | str | None
 IN_PART, WITHIN_CHANCE = "in part", "within chance"
+SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
 
 
 def more_than_chance(difference: float, doubt: float) -> bool | str:
@@ -27,6 +31,15 @@ def more_than_chance(difference: float, doubt: float) -> bool | str:
         False if it is below zero by more than that.
     """
     return WITHIN_CHANCE if abs(difference) <= doubt else bool(difference > 0)
+
+
+def counts_from(freedom: float) -> float:
+    """Standard errors that a difference must have to count: Student's t, two-sided, at `SURE`.
+
+    2.0 for a spread that is well known; 2.3 with eight degrees of freedom, 2.8 with four (five
+    splits), 12.7 with one.
+    """
+    return float(stdtrit(freedom, (1 + SURE) / 2))
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,28 @@ class Claim:
     agrees: bool | str | None = None
     note: str = ""
 
+    @classmethod
+    def of(cls, row: Mapping) -> Claim:
+        """A claim as results.json and notebooks keep it; what it has besides is passed over.
+
+        Raises
+        ------
+        BadInput
+            It lacks one of what, paper, ours, section.
+        """
+        known = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+        try:
+            return cls(**known)
+        except TypeError:
+            raise BadInput(f"A claim lacks a part; it has {', '.join(known) or 'none'}.") from None
+
     @property
     def verdict(self) -> str:
         """The last column in words."""
         return {True: "yes", False: "no", None: "not comparable"}.get(self.agrees, self.agrees)
 
     def shown(self, value: Value) -> str:
-        """`value` as people read it: its unit, thousands apart, four digits; of percent a tenth."""
+        """`value` as people read it: its unit, thousands apart, four digits; tenths of percent."""
         if value is None or isinstance(value, str):
             return value or "–"
         if isinstance(value, int):

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from zfnb.batches import Loader
 from zfnb.checks import whole_number
 from zfnb.data.pictures import Preprocessing, open_picture
 from zfnb.errors import BadInput, UnknownName
@@ -102,7 +103,7 @@ def probabilities(
         raise BadInput("The dataset has no pictures to evaluate on.")
     batch = whole_number(batch, "batch must be a whole number from 1 on", 1)
     device = device_of(net)
-    loader = DataLoader(
+    loader = Loader(
         Inputs(dataset, net.preprocessing, crops),
         batch_size=max(1, batch // crops),
         num_workers=workers,

@@ -61,15 +61,13 @@ def evaluate(
         "data": {"name": data, "split": split, "pictures": len(items)},
         "classes": next(iter(nets.values())).classes,
     }
-    before = None
     if results is not None and results.exists():  # before minutes of work, and not after
         if not add:
             raise BadInput(
                 f"{results.name} is there already; add to it with --add, or choose another "
                 "--results."
             )
-        before = table2.kept(results)
-        table2.check_same_pictures(before, what)
+        table2.check_same_pictures(table2.kept(results), what)
     began = time.perf_counter()
     scores = table2.measure(
         nets,
@@ -102,8 +100,8 @@ def evaluate(
             "seconds": round(seconds, 1),
         },
     )
-    if before is not None:
-        content = table2.merged(before, content)
+    if add and results.exists():  # with what others have added meanwhile
+        content = table2.merged(table2.kept(results), content)
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, content)
     typer.echo(f"{results}")

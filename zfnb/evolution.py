@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from zfnb.activations import as_input, inputs
+from zfnb.checks import map_number
 from zfnb.data.loading import iterate
 from zfnb.deconvnet import Deconvnet
 from zfnb.errors import BadInput, UnknownName
@@ -254,11 +255,17 @@ def evolution(
 
 
 def checked(found: Answers, layer: str, maps: Sequence[int]) -> list[int]:
+    """Feature maps as a list of int.
+
+    Raises
+    ------
+    BadInput
+        There is none, or one that the layer does not have.
+    """
     count = found.of(layer).shape[2]
-    maps = [int(m) for m in maps]
-    if not maps or not 0 <= min(maps) <= max(maps) < count:
-        raise BadInput(f"Feature maps {maps} are not in {layer}; it has maps 0 to {count - 1}.")
-    return maps
+    if not len(maps):
+        raise BadInput(f"Name a feature map of {layer}; it has maps 0 to {count - 1}.")
+    return [map_number(m, count, layer) for m in maps]
 
 
 def _seen(images: Tensor, net: Network, layer: str, positions: Tensor) -> Tensor:

@@ -308,7 +308,7 @@ class LayerFile:
 
     def note(self) -> None:
         """Say on disk what is done."""
-        with self.path.open("rb") as file:
+        with self.path.open("r+b") as file:  # to be written: Windows syncs no other
             os.fsync(file.fileno())  # the rows before the word that they are there
         notes = {"layer": self.layer, "checksums": self.sums, "skipped": self.skipped}
         with saving(self.notes), replacing(self.notes) as temporary:

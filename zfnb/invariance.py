@@ -21,6 +21,7 @@ from zfnb.checks import whole_number
 from zfnb.errors import BadInput, UnknownName
 from zfnb.models import Network, check_images, evaluating
 from zfnb.movable import Movable
+from zfnb.processes import exact
 from zfnb.transformations import Transformation, transformation
 
 PIXELS = "pixels"  # the picture itself, as if it were a layer: a baseline
@@ -148,7 +149,9 @@ def invariance_curves(
     batch_size = whole_number(batch_size, "batch_size must be a whole number from 1 on", 1)
     wanted = None if targets is None else checked_targets(net, targets, len(at_rest))
 
-    reference, chances = _answers(net, at_rest, layers, wanted is not None)
+    rest = [_answers(net, x, layers, wanted is not None) for x in at_rest.split(batch_size)]
+    reference = {layer: torch.cat([found[layer] for found, _ in rest]) for layer in layers}
+    chances = torch.cat([chances for _, chances in rest])
     n, v = len(at_rest), len(values)
     distance = {layer: np.zeros((n, v)) for layer in layers}
     probability, label = np.full((n, v), np.nan), np.full((n, v), -1)
@@ -220,7 +223,7 @@ def _answers(
 
 def lengths(vectors: Tensor) -> np.ndarray:
     """Euclidean lengths (B,) of rows (B, D)."""
-    return torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64).cpu().numpy()
+    return torch.linalg.vector_norm(vectors, dim=1, dtype=exact(vectors.device)).cpu().numpy()
 
 
 def checked_targets(net: Network, targets: Sequence[int], count: int) -> Tensor:

@@ -37,7 +37,7 @@ from zfnb.recipes import lasting, recipe_named
 from zfnb.runs import check_same, measurement, read_json, read_log, write_json
 from zfnb.runs import command as train_command
 from zfnb.table3 import SIZES, kept, packed
-from zfnb.training import Settings, train
+from zfnb.training import Settings, data_facts, train
 
 # The rows on which the paper's conclusions rest; the others are trained from one seed.
 RESTED_ON = (
@@ -118,9 +118,13 @@ def plan(
 
 def planned(data: str = "tiny-imagenet") -> dict:
     """What `gather` gives before anything is trained: `plan`'s settings, and no rows."""
-    facts = plan(data)[0].facts()
-    shared = {key: value for key, value in facts.items() if key not in ("network", "seed")}
+    shared = shared_settings(plan(data)[0].facts())
     return {"data": {"name": data}, "settings": shared, "rows": [], "failed": []}
+
+
+def shared_settings(facts: dict) -> dict:
+    """Settings, as files keep them, without what the rows of a table differ in."""
+    return {key: value for key, value in facts.items() if key not in ("network", "seed")}
 
 
 def run_folder(out: str | Path, settings: Settings) -> Path:
@@ -150,6 +154,8 @@ def errors_on(
         Items (PIL image, target), with ``.targets``.
     items : sequence of int
         The pictures.
+    workers : int
+        Processes that read them; 0: this one does.
 
     Returns
     -------
@@ -211,8 +217,9 @@ def train_rows(
     Raises
     ------
     BadInput
-        No validation pictures; `out` holds runs with other settings or data; `results` holds rows
-        that `out` does not, which would be lost.
+        No validation pictures; `out` holds runs with other settings or data, or rows that were
+        measured on other numbers of pictures; `results` holds rows that `out` does not, which would
+        be lost.
     CannotSave
         A full disk. Call again once there is space.
     """
@@ -224,6 +231,8 @@ def train_rows(
     chosen = choose_device(device)
     for settings in runs:
         refuse_another_run(run_folder(out, settings), settings)
+    if runs:
+        refuse_other_rows(runs, train_set, val_set, out, pictures)
     refuse_to_lose(results, out)
     for settings in runs:
         folder = run_folder(out, settings)
@@ -302,6 +311,7 @@ def train_row(
 
 
 def in_words(row: dict) -> str:
+    """A row in one line: its errors and its time, or why it failed."""
     name = f"{row['network']}, seed {row['seed']}"
     if "error" in row:
         return f"{name}: failed. {row['error']}"
@@ -322,6 +332,34 @@ def refuse_another_run(folder: Path, settings: Settings) -> None:
     if (folder / "run.json").exists():
         before = {"settings": read_json(folder / "run.json").get("settings", {})}
         check_same(before, {"settings": settings.facts()}, folder)
+
+
+def refuse_other_rows(
+    runs: Sequence[Settings], train_set: Dataset, val_set: Dataset, out: Path, pictures: int
+) -> None:
+    """Say before hours of training that `gather` will not put the new rows beside the old ones."""
+    advice = "a table needs rows that differ in the network alone; choose another --out"
+    places = sorted(out.glob("*-seed*/run.json"))
+    data = data_facts(runs[0], train_set) if places else {}
+    new = {"settings": shared_settings(runs[0].facts()), "data": data}
+    for path in places:
+        run = read_json(path)
+        old = {
+            "settings": shared_settings(run.get("settings", {})),
+            "data": {key: value for key, value in run.get("data", {}).items() if key in data},
+        }
+        check_same(old, new, path.parent, advice)
+    sizes = dict(zip(SIZES, (min(pictures, len(train_set)), len(val_set)), strict=True))
+    again = {(settings.network, settings.seed) for settings in runs}
+    for row in all_rows(out):
+        if "wrong" not in row and (row["network"], row["seed"]) in again:
+            continue  # it will be measured like the others
+        for key, size in sizes.items():
+            if row.get(key, size) != size:
+                raise BadInput(
+                    f"{row['network']} from seed {row['seed']} in {out} was measured with {key} = "
+                    f"{row[key]}, not {size}; {advice}."
+                )
 
 
 def refuse_to_lose(results: Path | None, out: Path) -> None:
@@ -369,10 +407,7 @@ def gather(out: Path, command: str = "", device: torch.device | None = None) -> 
         if not path.exists():
             continue  # it failed before it began
         run = read_json(path)
-        own = {
-            key: value for key, value in run["settings"].items() if key not in ("network", "seed")
-        }
-        facts = {"data": run["data"], "settings": own}
+        facts = {"data": run["data"], "settings": shared_settings(run["settings"])}
         shared = shared or facts
         sizes = sizes or {key: row[key] for key in SIZES if key in row}
         if facts != shared or any(row.get(key, size) != size for key, size in sizes.items()):
@@ -411,7 +446,7 @@ def model_size(
     pictures: Annotated[int, typer.Option(help="training pictures that are measured")] = 10_000,
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that read pictures")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
 ) -> None:
     """Train the rows of Table 3 (Sec. 5.1); interrupt it at will, call it again to go on."""
@@ -423,8 +458,6 @@ def model_size(
     recipe = {"batch": batch, **({} if lr is None else {"lr": lr})}
     runs = plan(data, rows or None, seeds, **options, **recipe)
     if threads is not None:
-        if threads < 1:
-            raise BadInput(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     content = train_rows(
         runs,

@@ -414,7 +414,7 @@ def claims(nb: NotebookNode) -> list[dict]:
         {**output["data"][CLAIM], "cell": cell.get("id", "")}
         for cell in nb.cells
         for output in cell.get("outputs", [])
-        if CLAIM in output.get("data", {})
+        if {"what", "paper", "ours", "section"} <= {*output.get("data", {}).get(CLAIM, ())}
     ]
 
 

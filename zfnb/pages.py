@@ -11,6 +11,7 @@ import base64
 import io
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,8 +63,9 @@ class Entry:
         self.claims = notebooks.claims(self.nb)
         self.took = duration(self.run.seconds) if self.run.seconds else ""
         self.figure, self.alt = "", ""
-        if found := notebooks.key_figure(self.nb):
-            self.figure, self.alt = thumbnail(found[0]), found[1]
+        with suppress(OSError, ValueError):  # what is no picture leaves a card without one
+            if found := notebooks.key_figure(self.nb):
+                self.figure, self.alt = thumbnail(found[0]), found[1]
 
     def fail(self, error: Exception) -> None:
         """Its page cannot be made: show that, with nothing of its content."""
@@ -165,7 +167,7 @@ def kind(agrees: bool | str | None) -> str:
 
 def words(row: dict) -> dict:
     """A claim as the table shows it."""
-    claim = Claim(**{name: row[name] for name in Claim.__dataclass_fields__})
+    claim = Claim.of(row)
     return {
         **row,
         "paper": claim.shown(claim.paper),

@@ -85,6 +85,13 @@ def distances_by_zero(signs: Tensor, zeros: Sequence[str]) -> dict[str, np.ndarr
 
 
 def check_distances(distances: np.ndarray) -> tuple[int, int]:
+    """How many pictures and masks (N, K) there are.
+
+    Raises
+    ------
+    BadInput
+        Another shape, or fewer than two of either.
+    """
     shape = np.shape(distances)
     if len(shape) != 4 or shape[:2] != shape[2:] or shape[0] < 2 or shape[1] < 2:
         raise BadInput(

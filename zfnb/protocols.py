@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from zfnb.batches import seeded
+from zfnb.checks import whole_number
 from zfnb.data.base import PictureDataset
 from zfnb.errors import BadInput, UnknownName
 
@@ -158,8 +159,7 @@ def check(targets, count: int, test: int, reserve: int, groups, usable) -> None:
     if targets.ndim != 1 or not len(targets):
         raise BadInput("Targets must be a list of at least one class number.")
     for name, value in (("count", count), ("test", test)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise BadInput(f"{name} must be a whole number of at least 1, not {value!r}.")
+        whole_number(value, f"{name} must be a whole number of at least 1", least=1)
     if reserve < count:
         raise BadInput(f"reserve ({reserve}) must not be smaller than count ({count}).")
     for name, values in (("groups", groups), ("usable", usable)):

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ import zfnb
 from zfnb import checkpoints
 from zfnb.errors import BadInput
 from zfnb.files import replacing
+from zfnb.fine_tuning import fine_tuning
 from zfnb.paths import PACKAGE
-from zfnb.recipes import recipe_named
+from zfnb.recipes import RECIPES, Recipe, lasting
 
 if TYPE_CHECKING:
     from zfnb.training import Settings
@@ -98,16 +100,37 @@ def weights_name(weights: str | os.PathLike) -> str:
     return path.name if path.suffix in (".safetensors", ".pth", ".pt") else str(weights)
 
 
+# What the command line can change of a recipe.
+OPTIONS = ("epochs", "batch", "lr", "dropout", "cool_down")
+
+
 def command(settings: Settings) -> str:
-    """The command line of a run, without the places of one machine."""
-    recipe, preset = settings.recipe, recipe_named(settings.recipe.name)
+    """The command line of a run, without the places of one machine.
+
+    Where none gives the run, since its recipe is no preset or differs from it in more than
+    `OPTIONS`, words that say so.
+    """
+    recipe = settings.recipe
+    if recipe.name not in RECIPES:
+        return f"no command line: the recipe {recipe.name} is no preset; see the settings"
+    preset = RECIPES[recipe.name]
+    basis = preset if settings.weights is None else fine_tuning(preset)
+    names = [field.name for field in fields(Recipe) if field.name not in OPTIONS]
+    other = [name for name in names if getattr(recipe, name) != getattr(basis, name)]
+    if other:
+        return (
+            f"no command line: the recipe {recipe.name} with another {', '.join(other)}; see the "
+            "settings"
+        )
+    asked = lasting(preset, recipe.epochs)  # what --epochs alone makes of the preset
     words = ["zfnb train", settings.network, f"--data {settings.data}", f"--recipe {recipe.name}"]
     if settings.weights is not None:
         words.append(f"--weights {weights_name(settings.weights)}")
     said = () if settings.weights is None else ("lr",)  # to fine-tune, it is not the recipe's own
-    for name in ("epochs", "batch", "lr", "dropout", "cool_down"):
-        if name in said or getattr(recipe, name) != getattr(preset, name):
-            words.append(f"--{name.replace('_', '-')} {getattr(recipe, name)}")
+    for name in OPTIONS:
+        value = getattr(recipe, name)
+        if name in said or value != getattr(preset, name) or value != getattr(asked, name):
+            words.append(f"--{name.replace('_', '-')} {value}")
     words.append(f"--input-size {settings.input_size}")
     if settings.width != 1:
         words.append(f"--width {settings.width}")
@@ -168,8 +191,23 @@ def check_same(
 
 
 def write_json(path: Path, value: object) -> None:
+    """Write a file whole or not at all, with the same bytes on every system.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made if need be.
+    value : dict, list, ...
+        Anything that `json.dumps` takes.
+
+    Raises
+    ------
+    CannotSave
+        A full disk, or a folder that cannot be written to.
+    """
     with checkpoints.saving(path), replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2) + "\n"
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path, advice: str = "start again in another folder") -> dict:

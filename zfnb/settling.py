@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from zfnb.activations import inputs
+from zfnb.claims import IN_PART
 from zfnb.deconvnet import Deconvnet
 from zfnb.errors import BadInput
 from zfnb.evolution import AT_ONCE, Answers, Evolution, checked
@@ -96,7 +97,7 @@ def filter_likeness(nets: Nets, layers: Sequence[str]) -> dict[str, np.ndarray]:
             modules = [m for m in getattr(net, layer).modules() if isinstance(m, nn.Conv2d)]
             if not modules:
                 raise BadInput(f"{layer} has no filters; choose a layer of filters, such as conv1.")
-            filters.append(modules[0].weight.detach().double().flatten(1).cpu().numpy().T)
+            filters.append(modules[0].weight.detach().cpu().double().flatten(1).numpy().T)
         likeness[layer] = _with_last(np.stack(filters))  # of (E, weights of a filter, C)
     return likeness
 
@@ -132,9 +133,9 @@ def projection_likeness(
 
 def _cosine(some: Tensor, others: Tensor) -> np.ndarray:
     """Of pictures (M, 3, H, W): 0 where one of `some` is empty, NaN where one of `others` is."""
-    a, b = (pixels.flatten(1).double() for pixels in (some, others))
+    a, b = (pixels.flatten(1).cpu().double() for pixels in (some, others))
     cosine = torch.nn.functional.cosine_similarity(a, b, eps=1e-300)
-    return cosine.masked_fill(~b.any(1), torch.nan).cpu().numpy()
+    return cosine.masked_fill(~b.any(1), torch.nan).numpy()
 
 
 def steps_alike(one: Evolution) -> np.ndarray:
@@ -244,7 +245,7 @@ def upper_late(settled: Mapping[str, float], last: int, low: int = 2) -> bool | 
         return None
     if not any(late[low:]):
         return False
-    return True if all(late[low:]) and not any(late[:low]) else "in part"
+    return True if all(late[low:]) and not any(late[:low]) else IN_PART
 
 
 def paper_epoch(run: str | os.PathLike | None = None, network: str = "zfnet") -> float | None:
@@ -270,7 +271,7 @@ def paper_epoch(run: str | os.PathLike | None = None, network: str = "zfnet") ->
 
 
 def epochs_apart(epochs: Sequence[int], values: np.ndarray) -> float:
-    """The same without a threshold: how long a layer was unlike its end, in epochs.
+    """`settled_at` without a threshold: how long a layer was unlike its end, in epochs.
 
     The missing likeness, added up over the training. A layer that has nothing of its end for n
     epochs and all of it from then on gives n.

@@ -226,7 +226,10 @@ class Origin:
 
 
 def origins(content, file: str, data: object = "") -> Iterator[Origin]:
-    """Every measurement that a results file tells of, whatever its layout."""
+    """Every measurement that a results file tells of, whatever its layout.
+
+    Where its rows were made one by one, at commits of their own, those are named.
+    """
     if isinstance(content, list):
         for one in content:
             yield from origins(one, file, data)
@@ -235,6 +238,9 @@ def origins(content, file: str, data: object = "") -> Iterator[Origin]:
         if isinstance(content.get("command"), str):
             code, machine = content.get("code") or content, content.get("machine") or content
             commit = str(code.get("commit") or "")[:7] + (" +" if code.get("changed") else "")
+            rows = (row for row in content.get("rows") or () if isinstance(row, Mapping))
+            own = dict.fromkeys(str(row["commit"])[:7] for row in rows if row.get("commit"))
+            commit = ", ".join(own) or commit
             when = str(content.get("date") or content.get("started") or "")[:10]
             device = str(machine.get("device") or "")
             yield Origin(file, content["command"], commit, device, when, named(data))
@@ -485,7 +491,7 @@ def kept_report(path: Path, problems: list[str]) -> tuple[list[Claim], list[Orig
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         claims = [
-            as_claim(row)
+            Claim.of(row)
             for notebook in content["notebooks"]
             if not notebook["notebook"].endswith("_summary")  # this page itself
             for row in notebook["claims"]
@@ -512,15 +518,10 @@ def run_claims(folder: Path, profile: str, problems: list[str]) -> dict[str, lis
         if run.status == "not run":
             problems.append(f"{path.name} cannot be read, or was never run; run it again.")
         elif run.profile == profile:
-            found[path.stem] = [as_claim(row) for row in notebooks.claims(nb)]
+            found[path.stem] = [Claim.of(row) for row in notebooks.claims(nb)]
             if run.status == "failed":
                 problems.append(f"{path.name} did not run to its end: {run.error}")
     return found
-
-
-def as_claim(row: Mapping) -> Claim:
-    """A claim as results.json and notebooks keep it."""
-    return Claim(**{name: row[name] for name in Claim.__dataclass_fields__})
 
 
 def share(rows: Sequence[Row], claims: Iterable[Claim], of: str, problems: list[str]) -> None:

@@ -21,6 +21,7 @@ import typer
 from torch import Tensor
 
 import zfnb
+from zfnb.claims import IN_PART
 from zfnb.correspondences import ZEROS, changes, mean_and_spread
 from zfnb.errors import BadInput, UnknownName
 from zfnb.face_marks import PAPERS, SETS, Face, Framed, framed, marked_faces
@@ -280,7 +281,7 @@ def below_random(rows: Sequence[dict]) -> bool | str:
     below = [row["p"] < CHANCE for row in rows]
     if not below:
         raise BadInput("There is no row to judge; measure some first.")
-    return all(below) or ("in part" if any(below) else False)
+    return all(below) or (IN_PART if any(below) else False)
 
 
 def in_words(rows: Sequence[dict]) -> str:
@@ -337,26 +338,20 @@ def measure_all(
     frame: Annotated[str, typer.Option(help="face or picture")] = "face",
     fill: Annotated[str, typer.Option(help="grey, mean or picture")] = "grey",
     seed: Annotated[int, typer.Option()] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch", min=1)] = None,
     results: Annotated[
         Path | None, typer.Option(help="JSON file; data/results/table1.json")
     ] = None,
 ) -> None:
     """Measure Table 1 on marked faces (Sec. 4.3); rows of other faces and networks are kept."""
     if threads is not None:
-        if threads < 1:
-            raise BadInput(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     names, started, rows = list(sets or SETS), time.monotonic(), []
     path = results_file("table1.json", results)
-    before = kept(path)  # a damaged file, or missing pictures, are said now and not after hours
+    kept(path)  # a damaged file, missing pictures or networks are said now and not after hours
     found = {name: marked_faces(name, root) for name in names}
-    for network in networks or NETWORKS:
-        name, _, weights = network.rpartition(":")
-        if not name:
-            raise BadInput(f"Name a network and its weights, NAME:WEIGHTS, not {network!r}.")
-        torch.manual_seed(seed)  # random weights are drawn anew
-        net = zfnb.load_model(name, weights=None if weights == "random" else weights)
+    nets = {text: opened(text, seed) for text in networks or NETWORKS}
+    for network, net in nets.items():
         for faces, pictures in found.items():
             some = measure_networks(
                 {network: net}, pictures, frame=frame, draws=draws, fill=fill, seed=seed
@@ -376,8 +371,17 @@ def measure_all(
         "settings": {"parts": list(PAPERS), "draws": draws, "frame": frame, "fill": fill},
         "seed": seed,
     }
-    write_json(path, merged(before, rows, facts))
+    write_json(path, merged(kept(path), rows, facts))  # with what others have added meanwhile
     typer.echo(in_text(select(rows, zero="own")).to_string(index=False))
+
+
+def opened(text: str, seed: int) -> Network:
+    """NAME:WEIGHTS as a network, NAME:random with weights that `seed` draws."""
+    name, colon, weights = text.partition(":")
+    if not colon or not name:
+        raise BadInput(f"Name a network and its weights, NAME:WEIGHTS, not {text!r}.")
+    torch.manual_seed(seed)
+    return zfnb.load_model(name, weights=None if weights == "random" else weights)
 
 
 def merged(content: dict, rows: Sequence[dict], facts: dict) -> dict:

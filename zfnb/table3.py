@@ -56,6 +56,8 @@ def kept(path: str | Path | None = None) -> dict:
                 missing = [key for key in keys if key not in row]
                 if missing:
                     raise ValueError(f"a row lacks {missing[0]}")
+        for row in content["rows"]:
+            check_pictures(row)
         if len({tuple(row[key] for key in SIZES) for row in content["rows"]}) > 1:
             raise ValueError("its rows were measured on different numbers of pictures")
         return content
@@ -64,6 +66,7 @@ def kept(path: str | Path | None = None) -> dict:
 
 
 def content_of(source: dict | str | Path | None) -> dict:
+    """A table as it was given, or that of a file, as for `kept`; BadInput if it is damaged."""
     return source if isinstance(source, dict) else kept(source)
 
 
@@ -190,6 +193,18 @@ def packed(wrong: np.ndarray) -> str:
 def unpacked(text: str, count: int) -> np.ndarray:
     """The other way round: (count,) of 0 and 1."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count)
+
+
+def check_pictures(row: dict) -> None:
+    """Raise ValueError if a row's wrong pictures are not as many as it was measured on."""
+    for key in SIZES:
+        text = row["wrong"][key.removesuffix("_pictures")]
+        try:
+            found = len(base64.b64decode(text, validate=True))
+        except ValueError:
+            found = -1
+        if found != -(-row[key] // 8):
+            raise ValueError("a row's pictures do not fit")
 
 
 def picture_error(source: dict | str | Path | None, weights: Mapping[str, int], name: str) -> float:

@@ -21,9 +21,8 @@ from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
-from scipy.special import stdtrit
 
-from zfnb.claims import IN_PART, WITHIN_CHANCE, Claim, more_than_chance
+from zfnb.claims import IN_PART, WITHIN_CHANCE, Claim, counts_from, more_than_chance
 from zfnb.table3 import (
     ERRORS,
     content_of,
@@ -36,7 +35,6 @@ from zfnb.table3 import (
     seed_spread,
 )
 
-SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
 REPEATS_ENOUGH = 3  # runs beyond the first of their row, over all rows
 ONE_RUN = "One run each: how much is chance is not known."
 FEW_RUNS = "Too few repeated runs: how much is chance is hardly known."
@@ -47,14 +45,6 @@ ROWS_ENOUGH = 10  # of the twelve, for a verdict on their order
 # Rank correlations. With ten or twelve rows chance alone passes the lower one about one time in
 # twenty, the upper one about one time in a hundred.
 SAME_ORDER, SOME_ORDER = 0.7, 0.5
-
-
-def counts_from(freedom: float) -> float:
-    """Standard errors that a difference must have to count: Student's t, two-sided, at `SURE`.
-
-    2.0 for a spread that is well known; 2.3 with eight repeated runs, 12.7 with one.
-    """
-    return float(stdtrit(freedom, (1 + SURE) / 2))
 
 
 def chance_of(starts: float, pictures: float, freedom: int) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def train(
     cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="decode every epoch")] = False,
     workers: Annotated[int, typer.Option(min=0, help="processes that read pictures")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of PyTorch")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda; default: a GPU if any")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="use torch.compile")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write its curves")] = False,
@@ -96,8 +96,6 @@ def train(
         weights=weights,
     )
     if threads is not None:
-        if threads < 1:
-            raise BadInput(f"--threads must be at least 1, not {threads}.")
         torch.set_num_threads(threads)
     result = run(
         settings,

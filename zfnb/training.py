@@ -340,7 +340,8 @@ class Run:
             return recipe.lr * trapezoid(done, recipe.epochs, recipe.warm_up, recipe.cool_down)
         return recipe.lr * cosine(done / recipe.epochs, recipe.warm_up / recipe.epochs)
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
+        """The precision of a step's forward pass: a context, which does nothing for float32."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"
         )
@@ -348,11 +349,15 @@ class Run:
     def prepare(self) -> None:
         """The mean of the training pictures, if the recipe asks for it; before the first step."""
         if self.recipe.pixel_mean and self.mean is None:
-            self.mean = mean_picture(self.squares, self.learn, self.workers).to(self.device)
-            # The saved network has a mean of each channel: a mean of each pixel is no part of
-            # the paper's graph, and differs little from it.
-            channels = tuple((self.mean.mean((1, 2)) / 255).tolist())
-            self.net.preprocessing = replace(self.net.preprocessing, mean=channels)
+            self._use_mean(mean_picture(self.squares, self.learn, self.workers))
+
+    def _use_mean(self, mean: Tensor) -> None:
+        """Subtract this mean (3, S, S), in [0, 255], of each pixel from now on."""
+        self.mean = mean.to(self.device)
+        # The saved network has a mean of each channel: a mean of each pixel is no part of the
+        # paper's graph, and differs little from it.
+        channels = tuple((self.mean.mean((1, 2)) / 255).tolist())
+        self.net.preprocessing = replace(self.net.preprocessing, mean=channels)
 
     def take_step(self, pictures: Tensor, batch: np.ndarray) -> None:
         """One step on this process's share `pictures` (n, 3, S, S) of the indices `batch`."""
@@ -412,6 +417,10 @@ class Run:
             )
 
     def write_log(self, lines: list[dict]) -> None:
+        """Append lines to the log (the first process only), and to the curves of TensorBoard.
+
+        CannotSave on a full disk.
+        """
         if self.group.rank == 0:
             resume = checkpoints.RESUME
             with checkpoints.saving(self.log, resume), self.log.open("a", encoding="utf-8") as file:
@@ -453,6 +462,7 @@ class Run:
             self.end_epoch(on_epoch)
 
     def end_epoch(self, on_epoch: Callable | None) -> None:
+        """Measure and log the epoch, keep its snapshot if it is due, and write a checkpoint."""
         self.flush()
         # On CPUs each process has means and variances of its own; the first one's are saved.
         self.group.share(self.net.buffers())
@@ -491,16 +501,21 @@ class Run:
             on_epoch(self, line)
 
     def held_out_errors(self) -> dict[str, float]:
-        """Top-1 and top-5 error in percent on the held-out training pictures, central crop."""
+        """Top-1 and top-5 error in percent on the held-out training pictures, central crop.
+
+        In float32 whatever the run's precision: rounded to bfloat16, scores of different classes
+        become equal, and a tie counts as a mistake.
+        """
         mine = self.held[self.group.rank :: self.group.world]
         counts = torch.zeros(3, dtype=exact(self.device), device=self.device)
         parts = list(in_parts(mine, self.recipe.batch))
-        with evaluating(self.net), self.autocast():
+        with evaluating(self.net):
             for places, pictures in zip(parts, fetch(self.squares, parts), strict=True):
                 x = central(pictures.to(self.device), self.net.preprocessing, self.mean)
                 logits = self.net(x.contiguous(memory_format=torch.channels_last))
                 right = in_top(logits.float(), self.targets[places].to(self.device))
-                counts += torch.stack([*right.sum(0), torch.tensor(len(places))]).to(counts)
+                counts[:2] += right.sum(0).to(counts)
+                counts[2] += len(places)
         top1, top5, count = self.group.total(counts).tolist()
         return {"held_error": 100 * (1 - top1 / count), "held_error5": 100 * (1 - top5 / count)}
 
@@ -511,6 +526,8 @@ class Run:
         return self.net
 
     def export(self, path: Path) -> None:
+        """Save `exported` as weights (float16) with where they come from; CannotSave on a full
+        disk."""
         facts = {
             "data": self.settings.data,
             "recipe": self.recipe.name,
@@ -559,9 +576,7 @@ class Run:
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum.detach()
         self.mean = None
         if "mean" in tensors:
-            self.mean = tensors["mean"].to(self.device)
-            channels = tuple((self.mean.mean((1, 2)) / 255).tolist())
-            self.net.preprocessing = replace(self.net.preprocessing, mean=channels)
+            self._use_mean(tensors["mean"])
         self.epoch, self.step = state["epoch"], state["step_in_epoch"]
         self.sums, self.seconds = state["sums"], state["seconds"]
         self.plateau = Plateau(**state["plateau"])
@@ -569,6 +584,19 @@ class Run:
             os.truncate(self.log, min(state["log_bytes"], self.log.stat().st_size))
         self.group.wait()
         return True
+
+    def clear(self) -> None:
+        """Remove what a run that did not get far has left here, before the first step of this one.
+
+        A branch is copied into its folder before there is a run.json, so a killed one leaves the
+        other run's log, checkpoints and snapshots.
+        """
+        if self.group.rank == 0:
+            self.log.unlink(missing_ok=True)
+            for pattern in ("checkpoints/step-*", "snapshots/epoch-*.safetensors"):
+                for left in self.folder.glob(pattern):
+                    left.unlink(missing_ok=True)
+        self.group.wait()
 
 
 def tensorboard_writer(folder: Path, step: int):
@@ -583,12 +611,33 @@ def tensorboard_writer(folder: Path, step: int):
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
 
-def sampled(run: Run) -> str:
-    """SHA-256 of all targets and of 64 training pictures: is this the data of that run?"""
-    digest = hashlib.sha256(run.targets.numpy().tobytes())
-    for index in np.linspace(0, len(run.targets) - 1, 64).astype(int):
-        digest.update(run.squares[index].tobytes())
-    return digest.hexdigest()
+def data_facts(settings: Settings, train_set: Dataset, squares: Squares | None = None) -> dict:
+    """What says whether pictures are those of a run; part of what run.json has of them.
+
+    Parameters
+    ----------
+    settings : Settings
+    train_set : Dataset
+    squares : Squares, optional
+        Its pictures, if they are decoded already.
+
+    Returns
+    -------
+    dict
+        ``name``; ``sampled``, the SHA-256 of all targets and of 64 pictures; ``classes``, their
+        number.
+    """
+    if squares is None:
+        squares = Squares(train_set, stored_size(settings.data, settings.input_size))
+    targets = np.asarray(train_set.targets, dtype=np.int64)
+    digest = hashlib.sha256(targets.tobytes())
+    for index in np.linspace(0, len(targets) - 1, 64).astype(int):
+        digest.update(squares[index].tobytes())
+    return {
+        "name": settings.data,
+        "sampled": digest.hexdigest(),
+        "classes": len(train_set.classes),
+    }
 
 
 def describe_run(settings: Settings, run: Run) -> dict:
@@ -597,9 +646,7 @@ def describe_run(settings: Settings, run: Run) -> dict:
         "command": command(settings),
         "settings": settings.facts(),
         "data": {
-            "name": settings.data,
-            "sampled": sampled(run),
-            "classes": len(run.train_set.classes),
+            **data_facts(settings, run.train_set, run.squares),
             "training_pictures": len(run.learn),
             "held_out_pictures": len(run.held),
             "stored_size": run.squares.size,
@@ -705,31 +752,35 @@ def train(
         if begun:
             before = read_json(folder / "run.json")
             check_same(before, facts, folder)
-            facts = {**before, "continued": [*before.get("continued", []), facts["started"]]}
+            # Earlier versions kept the date alone, as a string.
+            now = {"date": facts["started"], "code": facts["code"], "machine": facts["machine"]}
+            facts = {**before, "continued": [*before.get("continued", []), now]}
             if not run.restore():
                 if (folder / "result.json").exists():
                     raise BadInput(
                         f"{folder} holds a finished run whose checkpoints are gone, so it cannot "
                         "go on; choose another --out."
                     )
-                run.log.unlink(missing_ok=True)
-        elif branch_of is not None:
-            if group.rank == 0:
-                facts["branch"] = branch(
-                    Path(branch_of), folder, settings, run.steps_per_epoch, facts
-                )
-            group.wait()
-            if not run.restore():
-                raise BadInput(
-                    f"The checkpoint of the run in {branch_of} has not arrived in {folder}: that "
-                    "run wrote newer ones meanwhile, or this process cannot read the folder; try "
-                    "again."
-                )
-        if group.rank == 0:
-            write_json(folder / "run.json", facts)
-            if tensorboard:
-                run.writer = tensorboard_writer(folder, run.global_step)
+                run.clear()
+        else:
+            run.clear()
+            if branch_of is not None:
+                if group.rank == 0:
+                    facts["branch"] = branch(
+                        Path(branch_of), folder, settings, run.steps_per_epoch, facts
+                    )
+                group.wait()
+                if not run.restore():
+                    raise BadInput(
+                        f"The checkpoint of the run in {branch_of} has not arrived in {folder}: "
+                        "that run wrote newer ones meanwhile, or this process cannot read the "
+                        "folder; try again."
+                    )
         try:
+            if group.rank == 0:
+                if tensorboard:  # before there is a run: its package may be missing
+                    run.writer = tensorboard_writer(folder, run.global_step)
+                write_json(folder / "run.json", facts)
             run.fit(checkpoint_every, on_step, on_epoch)
         finally:
             if run.writer:

@@ -49,7 +49,7 @@ from zfnb.metrics import average_precision, mean_per_class_accuracy, per_class_a
 from zfnb.models import Network, load_model
 from zfnb.processes import choose_device
 from zfnb.protocols import Draw, Part
-from zfnb.runs import check_same, read_json, weights_name
+from zfnb.runs import check_same, read_json, read_log, weights_name
 from zfnb.training import Settings, checksum, train
 from zfnb.usable import check_readable
 
@@ -384,7 +384,8 @@ def train_network(
     Returns
     -------
     Result
-        Of kind "not pretrained" or "fine-tuned".
+        Of kind "not pretrained" or "fine-tuned". Its seconds are those of all epochs, whichever
+        call trained them, and of the measurement.
 
     Raises
     ------
@@ -392,7 +393,6 @@ def train_network(
         If these pictures were trained on in `folder` with other settings or from other weights,
         or a picture to be tested cannot be read.
     """
-    began = time.perf_counter()
     learn = Part(dataset, drawn.train)
     # Other pictures, of another seed or dataset, get another folder.
     name = f"{settings.network}-{drawn.count}-split{drawn.split}-{learn.fingerprint()[:8]}"
@@ -409,11 +409,14 @@ def train_network(
     check_readable(dataset, drawn.test, max(workers, 1))
     if not (home / "result.json").exists() or not weights.exists():
         train(seeded, learn, None, home, resume=True, **options)
+    began = time.perf_counter()
     net = load_model(settings.network, weights=weights).to(choose_device(options.get("device")))
     chances = probabilities(net, Part(dataset, drawn.test), workers=workers)
     predicted = chances.argmax(1).numpy()
     targets = np.asarray(dataset.targets)
-    seconds = time.perf_counter() - began
+    # By its log: an earlier call may have trained it, or a part of it.
+    seconds = sum(line["seconds"] for line in read_log(home)["epoch"])
+    seconds += time.perf_counter() - began
     return measured(kind_of(settings), drawn, targets, predicted, seconds)
 
 
@@ -489,6 +492,11 @@ def several_objects(
     Returns
     -------
     VocResult
+
+    Raises
+    ------
+    UnknownName, BadInput
+        Another kind; arrays that do not fit, an empty grid, no class to be measured.
     """
     if kind not in KINDS:
         raise UnknownName.of("kind of classifier", kind, KINDS)
@@ -499,6 +507,8 @@ def several_objects(
             f"{products.shape}."
         )
     grid = sorted(GRIDS[kind] if grid is None else grid)
+    if not grid:
+        raise BadInput("The grid of regularisations is empty; give at least one.")
     order = np.random.default_rng(seed).permutation(train)
     held, learn = np.sort(order[: len(order) // 3]), np.sort(order[len(order) // 3 :])
     tried = {}

@@ -4,6 +4,8 @@ Features and dot products are kept in the cache, so a command that is stopped, o
 same layers, does not compute them again. The results go to ``data/results/NAME.json``. There they
 replace all earlier ones of the same network, weights and dataset, those of other layers,
 classifiers and numbers of pictures too; all others stay. So ask for all of them in one command.
+A command that is stopped leaves a hidden file beside the results, with which the next one of the
+same pictures, draws and settings goes on; results in it that the next one does not ask for stay.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ app = typer.Typer(
 )
 NETWORK = "torchvision-alexnet:imagenet-trunk"
 CHOICES = (0.1, 1.0, 10.0, 100.0)
+# Of a run: what a command that goes on with it must have in common with the one that began it.
+SAME = ("network", "weights", "checksum", "data", "protocol", "settings")
 # From random weights on few pictures, in small batches: on Caltech-101, 15 a class, the training
 # loss is 3.98 after 11 epochs, and 4.42 at the recipe's own rate.
 SCRATCH_LR = 0.01
@@ -341,8 +345,9 @@ def compare(
     Each of the `grids` has the candidates for C; None: the usual ones.
     """
     bar = sys.stderr.isatty()
+    log = Log(work, text, net)  # what it refuses is said before the features are computed
     features = layer_features(net, work.dataset, numbers, folder=work.asked.cache, progress=bar)
-    log = Log(work, text, net)
+    log.began = time.perf_counter()  # features may come from the cache: their time does not count
     for grid in grids:
         compare_layers(
             features,
@@ -468,6 +473,8 @@ def table6(
     for text in work.networks():
         net = open_network(text, chosen)
         number = layers_to_compare(net)[-1]
+        run = about(work, text, net)
+        with_run(kept(work.name, work.path), run)  # refused now, and not after the work
         began = time.perf_counter()
         features = layer_features(
             net, dataset, [number], folder=cache, progress=sys.stderr.isatty()
@@ -496,7 +503,7 @@ def table6(
                 }
             )
         seconds = round(time.perf_counter() - began, 1)
-        save(work, {**about(work, text, net), "seconds": seconds, "rows": rows})
+        save(work, {**run, "seconds": seconds, "rows": rows})
 
 
 def open_network(text: str, device: torch.device) -> Network:
@@ -528,6 +535,15 @@ class Log:
     run : dict
         What is kept. A run that went on under another version of this code names the commits that
         it was begun with under ``code``.
+    part : Path
+        The unfinished run; see `part_file`.
+    old : dict
+        What `part` held when this began, if it is of the same: its rows are taken over.
+
+    Raises
+    ------
+    BadInput
+        A damaged part, or results of another weights file of the same name.
     """
 
     def __init__(
@@ -547,18 +563,17 @@ class Log:
             "rows": [],
         }
         self.run = json.loads(json.dumps(run))  # tuples become lists, as in files
-        which = [work.name, run["network"], run["weights"], work.dataset.name]
-        if settings is not None and settings.weights is not None:
-            which.append(kind_of(settings))
-        self.part = work.path.with_name(f".{'-'.join(which)}.part.json")
+        with_run(kept(work.name, work.path), self.run)  # refused now, and not after hours
+        self.part, self.old = part_file(work.path, work.name, self.run), {}
         old = read_json(self.part, "remove it") if self.part.exists() else {}
-        same = ("network", "weights", "checksum", "data", "protocol", "settings")
-        if old and all(old.get(key) == self.run.get(key) for key in same):
-            self.run["rows"], self.before = old["rows"], old["seconds"]
+        if old and all(old.get(key) == self.run.get(key) for key in SAME):
+            self.old, self.before = old, old["seconds"]
+            self.run["rows"] = list(old["rows"])
             earlier = [*old["code"].get("begun_with", ()), old["code"]["commit"]]
             others = set(earlier) - {self.run["code"]["commit"], None}
             if others:  # rows of other versions of the code
                 self.run["code"]["begun_with"] = sorted(others, key=earlier.index)
+        self.run["seconds"] = self.before
 
     def done(
         self, number: int | None, kind: str, one: Draw, grid: Sequence[float] | None = None
@@ -590,11 +605,21 @@ class Log:
         Parameters
         ----------
         asked : callable
-            Whether a row was asked for. A command that was stopped may have measured others too.
+            Whether a row was asked for. A command that was stopped may have measured others too:
+            they stay in the part.
         """
+        before = self.old.get("rows", ())
+        left = [row for row in before if not asked(row)]  # all others were asked for
+        spare = round(sum(row["seconds"] for row in left), 1)
         self.run["rows"] = [row for row in self.run["rows"] if asked(row)]
+        self.run["seconds"] = max(0.0, round(self.run["seconds"] - spare, 1))
+        if len(left) == len(before):  # no row of another version of the code
+            self.run["code"].pop("begun_with", None)
         save(self.work, self.run)
-        self.part.unlink(missing_ok=True)
+        if left:
+            write_json(self.part, {**self.old, "rows": left, "seconds": spare})
+        else:
+            self.part.unlink(missing_ok=True)
         found: dict[str, list[float]] = {}
         for row in self.run["rows"]:
             fixed = f"C = {row['regularisation']:g}, " if self.work.name == "choices" else ""
@@ -604,6 +629,23 @@ class Log:
         for what, several in found.items():
             mean, spread = mean_and_spread(several)
             typer.echo(f"{what}: {mean:.1f} ± {spread:.1f} %")
+
+
+def part_file(results: Path, name: str, run: Mapping) -> Path:
+    """Where an unfinished run lies: beside its results, apart from those of any other protocol.
+
+    Parameters
+    ----------
+    results : Path
+    name : str
+        Of the results: "table7", say; two of them may be given one file by mistake.
+    run : dict
+        What is asked for; of it counts what is `SAME`.
+    """
+    asked = json.dumps({key: run.get(key) for key in SAME}, sort_keys=True)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    which = (name, run["network"], run["weights"], run["data"]["name"], results.stem, digest)
+    return results.with_name(f".{'-'.join(which)}.part.json")
 
 
 def left_out_of(work: Work) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zfnb.errors import UnknownName
+from zfnb.errors import BadInput, UnknownName
 from zfnb.paths import embedded
 from zfnb.runs import read_results
 
@@ -28,6 +28,7 @@ COLUMNS = (
     "accuracy",
     "regularisation",
 )
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 TRAINED = ("not pretrained", "fine-tuned")  # all layers, and not a classifier alone
 Source = Mapping | str | Path | None
 
@@ -78,15 +79,44 @@ def kept(name: str, path: str | Path | None = None) -> dict:
 
 
 def content_of(name: str, source: Source) -> Mapping:
+    """The content of a results file, read or as it is.
+
+    Parameters
+    ----------
+    name : str
+        As for `kept`.
+    source : dict, path or None
+        The content itself, or its file; None: the file that travels with the package.
+
+    Raises
+    ------
+    UnknownName, BadInput
+        As for `kept`.
+    """
     return source if isinstance(source, Mapping) else kept(name, source)
 
 
 def with_run(content: Mapping, run: Mapping) -> dict:
-    """The same content with a run in the place of an earlier one of the same thing."""
+    """The same content with a run in the place of an earlier one of the same thing.
+
+    Raises
+    ------
+    BadInput
+        If the earlier one is of another weights file that has the same name, as far as checksums
+        tell. Weights that zfnb knows by a name may change: their new run replaces the old one.
+    """
 
     def what(run: Mapping) -> tuple:  # fine-tuned from some weights: not the same as on top of them
         return run["network"], run["weights"], run["data"]["name"], "settings" in run
 
+    same = [old for old in content["runs"] if what(old) == what(run)]
+    checksums = {one.get("checksum") for one in (*same, run)} - {None}
+    if len(checksums) > 1 and Path(run["weights"]).suffix in WEIGHTS_FILES:
+        raise BadInput(
+            f"The results of {content['name']} have a run of another weights file named "
+            f"{run['weights']}, which would be lost; rename the new one, or give another file with "
+            "--results."
+        )
     others = [old for old in content["runs"] if what(old) != what(run)]
     return {**content, "runs": [*others, dict(run)]}
 

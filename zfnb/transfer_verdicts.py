@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from zfnb.claims import IN_PART
+from zfnb.claims import IN_PART, counts_from
 from zfnb.errors import BadInput
 
 CLOSE, FAIR = 3.0, 8.0  # points from the paper: agrees, and agrees in part
@@ -54,6 +54,11 @@ class Gap:
     def error(self) -> float:
         """Standard error of the mean."""
         return self.spread / math.sqrt(self.splits)
+
+    @property
+    def doubt(self) -> float:
+        """How far chance alone may carry the mean one time in twenty; NaN for one split."""
+        return counts_from(self.splits - 1) * self.error if self.splits > 1 else math.nan
 
     @property
     def side(self) -> int:
@@ -107,8 +112,8 @@ def gained(paper: float, ours: float | None) -> bool | str | None:
 def rising(layers: Mapping[int, Sequence[float]]) -> Judged:
     """Each layer beats the one below (Sec. 5.3).
 
-    True if every step is positive beyond two standard errors over the splits. "In part" if the last
-    layer is so far ahead of the first.
+    True if every step is positive beyond chance: by Student's t, from so many splits. "In part" if
+    the last layer is so far ahead of the first.
 
     Parameters
     ----------
@@ -122,11 +127,11 @@ def rising(layers: Mapping[int, Sequence[float]]) -> Judged:
     if whole.splits == 1:  # no spread: chance cannot be told from a step
         return Judged(IN_PART if whole.mean > 0 else False, "One split does not show chance.")
     steps = {n: paired(layers[n], layers[below]) for below, n in pairwise(layers)}
-    weak = [str(n) for n, step in steps.items() if not step.mean > 2 * step.error]
+    weak = [str(n) for n, step in steps.items() if not step.mean > step.doubt]
     if not weak:
         return Judged(True)
     words = f"Not clearly ahead of the layer below: {', '.join(weak)}"
-    if whole.mean > 2 * whole.error:
+    if whole.mean > whole.doubt:
         return Judged(IN_PART, f"{words}. Layer {last} against {first}: {whole}.")
     return Judged(False, f"{words}; nor is layer {last} ahead of {first}.")
 
