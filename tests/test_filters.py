@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from zfnb import aliasing, filters
+from zfnb import aliasing, chance, filters
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput
 from zfnb.filters import Answers
@@ -463,17 +463,7 @@ def test_the_same_pictures_are_no_cleaner_under_one_limit():
     own = [aliasing.projected_finer(natural[:, 0], stride).mean() for stride in (2, 4)]
     assert own[0] < own[1]
     halves = [aliasing.finer_by_map(list(half), 2) for half in (natural[:20], natural[20:])]
-    assert aliasing.clearly_less(*halves) == "within chance"
-
-
-def test_clearly_less_by_hand():
-    some, others = np.array([0.1, 0.3, np.nan]), np.array([0.6, 0.8])  # standard errors 0.1 each
-    assert aliasing.clearly_less(some, others) is True
-    assert aliasing.clearly_less(others, some) is False
-    assert aliasing.clearly_less(some, others, doubt=3.6) == "within chance"
-    assert aliasing.clearly_less(some, some) == "within chance"
-    with pytest.raises(BadInput, match="Two numbers"):
-        aliasing.clearly_less(some[:1], others)
+    assert chance.clearly_less(*halves) == "within chance"
 
 
 @pytest.mark.parametrize("stride", [2, 4])

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import zfnb
 from zfnb import model_size, table3, table3_verdicts
 from zfnb.architecture import outline, variants
-from zfnb.claims import WITHIN_CHANCE as WITHIN
+from zfnb.chance import WITHIN_CHANCE as WITHIN
 from zfnb.errors import BadInput, UnknownName
 from zfnb.model_size import errors_on, measured_part, plan, run_folder, train_rows
 from zfnb.models import build, describe_variant
@@ -566,12 +566,6 @@ def test_alike_networks_seldom_differ():
     assert sum(one is True for one in above) / len(above) < 0.05  # one side of 0.05, and some luck
     assert sum(one is False for one in above) / len(above) < 0.05
     assert above.count(WITHIN) > 0.88 * len(above)
-
-
-def test_what_counts():
-    """Student's t as in any table of it."""
-    assert [round(table3_verdicts.counts_from(k), 2) for k in (1, 4, 8)] == [12.71, 2.78, 2.31]
-    assert table3_verdicts.counts_from(100_000) == pytest.approx(1.96, abs=1e-3)
 
 
 def asked(content: dict, wrong: dict[str, list[str]]) -> dict:

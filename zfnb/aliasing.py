@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnb.claims import more_than_chance
 from zfnb.errors import BadInput
 from zfnb.filters import EDGE, SIZE, checked, frequencies, power_spectrum, transform
 
@@ -336,28 +335,6 @@ def finer_by_map(projections: Sequence[Tensor], stride: int) -> np.ndarray:
         known = shares[~np.isnan(shares)]
         means.append(known.mean() if len(known) else np.nan)
     return np.array(means)
-
-
-def clearly_less(some: np.ndarray, others: np.ndarray, doubt: float = 2.0) -> bool | str:
-    """Whether the mean of `some` is below that of `others` by more than chance.
-
-    Parameters
-    ----------
-    some, others : arrays (n,) and (m,)
-        Independent samples of at least two numbers each; NaN is left out.
-    doubt : float
-        Standard errors of the difference that chance is granted.
-
-    Returns
-    -------
-    bool or "within chance"
-    """
-    a, b = (np.asarray(one)[np.isfinite(one)] for one in (some, others))
-    if min(len(a), len(b)) < 2:
-        raise BadInput("Two numbers on each side are needed to tell a difference from chance.")
-    below = b.mean() - a.mean()
-    error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
-    return more_than_chance(below, doubt * error)
 
 
 @dataclass(frozen=True)

@@ -12,34 +12,11 @@ from dataclasses import asdict, dataclass
 from html import escape
 from numbers import Integral, Real
 
-from scipy.special import stdtrit
-
 from zfnb.errors import BadInput
 
 MIME = "application/vnd.zfnb.claim+json"
 Value = int | float | str | None
-IN_PART, WITHIN_CHANCE = "in part", "within chance"
-SURE = 0.95  # two-sided: chance alone passes for a difference one time in twenty
-
-
-def more_than_chance(difference: float, doubt: float) -> bool | str:
-    """Whether a difference is above zero by more than `doubt`, how far chance alone may carry it.
-
-    Returns
-    -------
-    bool or `WITHIN_CHANCE`
-        False if it is below zero by more than that.
-    """
-    return WITHIN_CHANCE if abs(difference) <= doubt else bool(difference > 0)
-
-
-def counts_from(freedom: float) -> float:
-    """Standard errors that a difference must have to count: Student's t, two-sided, at `SURE`.
-
-    2.0 for a spread that is well known; 2.3 with eight degrees of freedom, 2.8 with four (five
-    splits), 12.7 with one.
-    """
-    return float(stdtrit(freedom, (1 + SURE) / 2))
+IN_PART = "in part"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zfnb.claims import more_than_chance
+from zfnb.chance import more_than_chance
 from zfnb.data import PictureDataset, all_stamps
 from zfnb.data.base import class_names
 from zfnb.errors import BadInput, MissingData

@@ -22,7 +22,8 @@ from zfnb import (
     transfer_curves,
     transfer_tables,
 )
-from zfnb.claims import IN_PART, WITHIN_CHANCE, Claim, claim, counts_from, more_than_chance
+from zfnb.chance import WITHIN_CHANCE, counts_from, more_than_chance
+from zfnb.claims import IN_PART, Claim, claim
 from zfnb.face_marks import PAPERS
 from zfnb.transfer_verdicts import (
     CLOSE,

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from zfnb.claims import IN_PART, WITHIN_CHANCE, Claim, counts_from, more_than_chance
+from zfnb.chance import WITHIN_CHANCE, counts_from, more_than_chance
+from zfnb.claims import IN_PART, Claim
 from zfnb.table3 import (
     ERRORS,
     content_of,

@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from zfnb.claims import IN_PART, counts_from
+from zfnb.chance import counts_from
+from zfnb.claims import IN_PART
 from zfnb.errors import BadInput
 
 CLOSE, FAIR = 3.0, 8.0  # points from the paper: agrees, and agrees in part
