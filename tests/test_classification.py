@@ -390,7 +390,7 @@ def test_the_command_refuses_before_it_measures(net, tmp_path, monkeypatch):
 def test_refusals_of_the_command(net, tmp_path):
     run = CliRunner().invoke
     done = run(app, ["evaluate", "zfnet", "--data", "stamps", "--split", "test"])
-    assert isinstance(done.exception, BadInput) and "which weights" in str(done.exception)
+    assert isinstance(done.exception, BadInput) and "NETWORK:WEIGHTS" in str(done.exception)
     with pytest.raises(MissingData, match="zfnb evaluate"):
         table2.kept(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{", encoding="utf-8")

@@ -22,7 +22,6 @@ from zfnb.runs import (
     measurement,
     read_log,
     read_results,
-    weights_name,
     write_json,
 )
 from zfnb.training import Settings
@@ -66,12 +65,6 @@ def test_kept_files_say_the_same():
     assert others and all(list(run)[:5] == [*words, "seconds"] for run in others)
     for run in runs + others:
         assert (list(run["machine"]), list(run["code"])) == parts
-
-
-def test_names_of_weights():
-    assert weights_name("tiny-imagenet") == "tiny-imagenet"
-    assert weights_name("imagenet-trunk+tiny-imagenet") == "imagenet-trunk+tiny-imagenet"
-    assert weights_name("/home/me/runs/zfnet.safetensors") == "zfnet.safetensors"
 
 
 def line(recipe: Recipe, **changes) -> str:

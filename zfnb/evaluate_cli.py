@@ -40,18 +40,16 @@ def evaluate(
     import zfnb
     from zfnb import classification as table2
     from zfnb.cli import load, show_table
+    from zfnb.named import network_and_weights
     from zfnb.processes import choose_device
     from zfnb.runs import measurement, write_json
 
-    for text in networks:
-        if ":" not in text:
-            raise BadInput(f"Say which weights: {text}:tiny-imagenet, say, or {text}:FILE.")
+    parts = {text: network_and_weights(text) for text in networks}
     dataset = zfnb.load_dataset(data, split, root)
     chosen = choose_device(device)
     nets = {}
-    for text in networks:
-        name, _, weights = text.partition(":")
-        nets[text] = load(name, weights).to(chosen)
+    for text, (network, weights) in parts.items():
+        nets[text] = load(network, weights).to(chosen)
         table2.check_classes(nets[text], dataset, text)
     items = np.arange(len(dataset))
     if limit is not None and limit < len(items):

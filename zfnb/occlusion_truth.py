@@ -30,6 +30,7 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_sheets import object_mask, seen_mask
 from zfnb.heads import fit_softmax, with_head
 from zfnb.models import Network, device_of, features
+from zfnb.named import network_and_weights, network_name
 from zfnb.occlusion import OcclusionMaps, occlusion_maps
 from zfnb.occlusion_pairs import places_on
 from zfnb.paths import embedded, results_file
@@ -263,8 +264,8 @@ def measure(
         raise UnknownName.of("data", data, DATA)
     path = results_file("occlusion.json", results)
     kept(path)  # a damaged file is said now, and not after hours
-    name, _, weights = network.partition(":")
-    net = zfnb.load_model(name, weights=weights or None)
+    name, weights = network_and_weights(network)
+    net = zfnb.load_model(name, weights=weights)
     began = time.perf_counter()
     if data == "scenes":
         if any(layer.startswith("fc") for layer in net.layer_names):
@@ -288,11 +289,11 @@ def measure(
     )
     said = summary(found)
     typer.echo(in_words(said))
-    words = f"python -m zfnb.occlusion_truth --data {data} --network {network}"
+    words = f"python -m zfnb.occlusion_truth --data {data} --network {network_name(network)}"
     words += f" --pictures {pictures} --square {square} --fill {fill}"
     record = {
         "data": data,
-        "network": network,
+        "network": network_name(network),
         **options,
         "summary": asdict(said),
         "pictures": [asdict(one) for one in found],

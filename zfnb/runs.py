@@ -20,6 +20,7 @@ from zfnb import checkpoints
 from zfnb.errors import BadInput
 from zfnb.files import replacing
 from zfnb.fine_tuning import fine_tuning
+from zfnb.named import weights_name
 from zfnb.paths import PACKAGE
 from zfnb.recipes import RECIPES, Recipe, lasting
 
@@ -92,12 +93,6 @@ def measurement(command_line: str, device: torch.device, **asked: object) -> dic
         "code": code(),
         "machine": machine(device),
     }
-
-
-def weights_name(weights: str | os.PathLike) -> str:
-    """Weights as files name them: a weights file without its place on one machine."""
-    path = Path(weights)
-    return path.name if path.suffix in (".safetensors", ".pth", ".pt") else str(weights)
 
 
 # What the command line can change of a recipe.

@@ -26,6 +26,7 @@ from zfnb.correspondences import ZEROS, changes, mean_and_spread
 from zfnb.errors import BadInput, UnknownName
 from zfnb.face_marks import PAPERS, SETS, Face, Framed, framed, marked_faces
 from zfnb.models import Network
+from zfnb.named import named_networks, network_and_weights
 from zfnb.paths import embedded, results_file
 from zfnb.permutation import distances_by_zero, label_test, random_spread, rank_test
 from zfnb.programs import run_alone
@@ -332,7 +333,9 @@ def measure_all(
     sets: Annotated[
         list[str] | None, typer.Option("--faces", help="stamps, cougars, dalmatians; all")
     ] = None,
-    networks: Annotated[list[str] | None, typer.Option(help="NAME:WEIGHTS, or NAME:random")] = None,
+    networks: Annotated[
+        list[str] | None, typer.Option(help="NETWORK:WEIGHTS, or NETWORK:random")
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
     draws: Annotated[int, typer.Option(help="random masks a picture and part")] = 30,
     frame: Annotated[str, typer.Option(help="face or picture")] = "face",
@@ -350,7 +353,8 @@ def measure_all(
     path = results_file("table1.json", results)
     kept(path)  # a damaged file, missing pictures or networks are said now and not after hours
     found = {name: marked_faces(name, root) for name in names}
-    nets = {text: opened(text, seed) for text in networks or NETWORKS}
+    named = named_networks(networks or NETWORKS)
+    nets = {name: opened(text, seed) for name, text in named.items()}
     for network, net in nets.items():
         for faces, pictures in found.items():
             some = measure_networks(
@@ -361,7 +365,7 @@ def measure_all(
     words = [
         "python -m zfnb.table1",
         *(f"--faces {name}" for name in sets or ()),
-        *(f"--networks {name}" for name in networks or ()),
+        *(f"--networks {name}" for name in nets if networks),
         f"--draws {draws} --frame {frame} --fill {fill} --seed {seed}",
     ]
     facts = {
@@ -376,10 +380,8 @@ def measure_all(
 
 
 def opened(text: str, seed: int) -> Network:
-    """NAME:WEIGHTS as a network, NAME:random with weights that `seed` draws."""
-    name, colon, weights = text.partition(":")
-    if not colon or not name:
-        raise BadInput(f"Name a network and its weights, NAME:WEIGHTS, not {text!r}.")
+    """NETWORK:WEIGHTS as a network, NETWORK:random with weights that `seed` draws."""
+    name, weights = network_and_weights(text)
     torch.manual_seed(seed)
     return zfnb.load_model(name, weights=None if weights == "random" else weights)
 

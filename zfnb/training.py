@@ -63,6 +63,7 @@ from zfnb.models import (
     imagenet_preprocessing,
     load_model,
 )
+from zfnb.named import weights_name
 from zfnb.processes import Processes, choose_device, exact, processes
 from zfnb.recipes import (
     Plateau,
@@ -74,17 +75,7 @@ from zfnb.recipes import (
     start,
     trapezoid,
 )
-from zfnb.runs import (
-    check_same,
-    code,
-    command,
-    commit,
-    machine,
-    read_json,
-    timestamp,
-    weights_name,
-    write_json,
-)
+from zfnb.runs import check_same, code, command, commit, machine, read_json, timestamp, write_json
 from zfnb.weights import fingerprint, save_weights, trained_width
 from zfnb.winograd import use_winograd
 

@@ -47,9 +47,10 @@ from zfnb.linear_classifiers import (
 )
 from zfnb.metrics import average_precision, mean_per_class_accuracy, per_class_accuracy
 from zfnb.models import Network, load_model
+from zfnb.named import weights_name
 from zfnb.processes import choose_device
 from zfnb.protocols import Draw, Part
-from zfnb.runs import check_same, read_json, read_log, weights_name
+from zfnb.runs import check_same, read_json, read_log
 from zfnb.training import Settings, checksum, train
 from zfnb.usable import check_readable
 

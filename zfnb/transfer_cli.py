@@ -31,12 +31,13 @@ from zfnb.errors import BadInput, UnknownName
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import ALL_KINDS, KINDS
 from zfnb.models import Network
+from zfnb.named import network_and_weights, network_name, weights_name
 from zfnb.paths import cache_root, results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_program
 from zfnb.protocols import PROTOCOLS, Draw, draws, feasible_counts, items_of, without
 from zfnb.recipes import lasting, recipe_named
-from zfnb.runs import measurement, read_json, weights_name, write_json
+from zfnb.runs import measurement, read_json, write_json
 from zfnb.training import Settings
 from zfnb.transfer import (
     Result,
@@ -508,10 +509,8 @@ def table6(
 
 def open_network(text: str, device: torch.device) -> Network:
     """NETWORK:WEIGHTS as a network on the device."""
-    name, colon, weights = text.partition(":")
-    if not colon:
-        raise BadInput(f"Say which weights: {text}:tiny-imagenet, say, or {text}:FILE.")
-    return zfnb.load_model(name, weights=weights).to(device)
+    network, weights = network_and_weights(text)
+    return zfnb.load_model(network, weights=weights).to(device)
 
 
 # What is kept
@@ -661,7 +660,7 @@ def about(
     work: Work, text: str, net: Network | None = None, settings: Settings | None = None
 ) -> dict:
     """How a run was made, without the places of one machine."""
-    network, _, weights = text.partition(":")
+    network, weights = network_and_weights(text)
     dataset = work.dataset
     return {
         "network": network,
@@ -680,11 +679,11 @@ def about(
 
 def command_line(work: Work, text: str, settings: Settings | None = None) -> str:
     """The command line that measures this network alone."""
-    asked, (network, _, weights) = work.asked, text.partition(":")
+    asked, (network, weights) = work.asked, network_and_weights(text)
     words = [f"python -m zfnb.transfer_cli {work.command}"]
     words += [f"--data {asked.data}"] if asked.data else []
     if settings is None:
-        words.append(f"--network {network}:{weights_name(weights)}")
+        words.append(f"--network {network_name(text)}")
     else:
         words.append(f"--network {network}")
         words += [] if settings.weights is None else [f"--weights {weights_name(weights)}"]
