@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -201,6 +202,48 @@ def test_environment_and_times_are_kept(made):
     assert {"zfnb", "torch", "torchvision", "device", "cores", "platform"} <= set(found)
     assert 15 <= entry(results, "05_hangs")["seconds"] < 60
     assert soup(out / "index.html").find("th", string="torchvision")
+
+
+@pytest.mark.parametrize(
+    ("text", "finished"),
+    [
+        ("\rmaps:  50%|##   | 1/2 [00:01<00:01]\rmaps: 100%|#####| 2/2 [00:02<00:00]\n", True),
+        ("a: 100%|#| 1/1 [00:00<00:00]\n\nb: 100%|#| 1/1 [00:00<00:00]", True),
+        ("maps:  50%|##   | 1/2 [00:01<00:01]", False),
+        ("maps: 100%|##| 2/2 [00:01<00:00]\nUserWarning: look here", False),
+        ("100% of the pictures", False),
+    ],
+)
+def test_pages_leave_out_finished_bars(text, finished):
+    """What hung, and all that a warning says, is still shown."""
+    output = nbformat.v4.new_output("stream", name="stderr", text=text)
+    assert pages.is_finished_bar(output) is finished
+    output.name = "stdout"
+    assert not pages.is_finished_bar(output)
+
+
+def test_columns_of_numbers_are_flush_right():
+    frame = pd.DataFrame(
+        {
+            "layer": ["conv1", "3"],
+            "weights": ["14,208", "–"],
+            "spread": ["1.0 ± 0.1", "-2 ± 1e-3"],
+            "error": [1e-5, -0.2],
+            "share": ["9%", "12.5 %"],
+            "size": ["7 x 7", "3 x 3"],
+            "empty": ["", ""],
+        }
+    )
+    for html in (frame.to_html(), frame.style.to_html()):
+        table = BeautifulSoup(html, "html.parser").table
+        pages.align_numbers(table)
+        right = [cell.get_text() for cell in table.select(".number")]
+        assert right[:4] == ["weights", "spread", "error", "share"] and len(right) == 12
+    uneven = BeautifulSoup(
+        "<table><tbody><tr><td>1</td></tr><tr></tr></tbody></table>", "html.parser"
+    )
+    pages.align_numbers(uneven.table)
+    assert not uneven.select(".number")
 
 
 def test_pages_load_nothing_from_elsewhere(made):

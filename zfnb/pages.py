@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import jinja2
 import nbformat
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
@@ -44,6 +45,10 @@ SHOWN = [
     "text/markdown",
     "text/plain",
 ]
+# The last state of tqdm's bar, finished: where a run hung, a bar that is not tells something.
+FINISHED_BAR = re.compile(r"100%\|[^|]*\|.*\]\s*")
+FIGURE = r"[-−+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?"
+NUMBER = re.compile(rf"{FIGURE}( ± {FIGURE})?( ?%)?|[-−]?inf|nan|NaN|None|–|")
 
 
 @dataclass
@@ -121,6 +126,8 @@ def page(entry: Entry, before: Entry | None = None, after: Entry | None = None) 
     """
     nb = entry.nb
     for cell in nb.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not is_finished_bar(output)]
         for output in cell.get("outputs", []):
             if "data" in output:
                 output.metadata["zfnb_alt"] = notebooks.describe_picture(nb, cell, output)
@@ -130,6 +137,8 @@ def page(entry: Entry, before: Entry | None = None, after: Entry | None = None) 
     soup = BeautifulSoup(html, "html.parser")
     if elsewhere := outside_sources(soup):
         raise BadInput(f"it shows something that is not in it: {', '.join(elsewhere)}.")
+    for table in soup.select("main table"):
+        align_numbers(table)
     headings = soup.select("main h2[id]")
     for heading in headings if len(headings) > 1 else []:
         link = soup.new_tag("a", href=f"#{heading['id']}")
@@ -197,6 +206,26 @@ def css() -> str:
     over = ".highlight { background: none }"
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{over}\n{style}"
+
+
+def is_finished_bar(output: NotebookNode) -> bool:
+    """Whether an output is nothing but progress bars that came to their end."""
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    lines = [line for line in "".join(output.text).split("\n") if line.strip()]
+    return all(FINISHED_BAR.search(line.split("\r")[-1]) for line in lines)
+
+
+def align_numbers(table: Tag) -> None:
+    """Mark the cells of columns of numbers, which are easier to compare flush right."""
+    body = [row.find_all(["th", "td"]) for row in table.select("tbody tr")]
+    columns = zip(*body, strict=True) if len({len(row) for row in body}) == 1 else []
+    for i, column in enumerate(columns):
+        words = [cell.get_text().strip() for cell in column]
+        if column[0].name == "td" and all(map(NUMBER.fullmatch, words)) and any(words):
+            heads = [row.find_all(["th", "td"]) for row in table.select("thead tr")]
+            for cell in (*column, *(row[i] for row in heads if len(row) == len(body[0]))):
+                cell["class"] = [*cell.get("class", []), "number"]
 
 
 def outside_sources(page: str | BeautifulSoup) -> list[str]:
