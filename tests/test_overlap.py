@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -155,12 +156,20 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
     plain = CliRunner().invoke(overlap_module.app, ["a", "b"])
     assert plain.exit_code == 0 and plain.stdout == ""
     assert "0 of 2 pictures of b are also in a." in plain.stderr
-    turned = CliRunner().invoke(overlap_module.app, ["a", "b", "--flips"])
+    results = tmp_path / "new" / "overlap.json"
+    words = ["a", "b", "--flips", "--results", str(results)]
+    turned = CliRunner().invoke(overlap_module.app, words)
     (line,) = turned.stdout.splitlines()
     correlation, known, tested, how = line.split("\t")
     assert (how, float(correlation)) == ("mirrored", pytest.approx(1, abs=0.01))
     assert "4.png" in known and "1.png" in tested
     assert "1 of 2 pictures" in turned.stderr
+    kept = json.loads(results.read_text())
+    assert kept["in_both"] == 1 and kept["tested"] == {"name": "b", "pictures": 2}
+    (pair,) = kept["pairs"]
+    assert (pair["known"], pair["tested"], pair["mirrored"]) == (known, tested, True)
+    again = "python -m zfnb.overlap a b --threshold 0.95 --flips"
+    assert kept["measured"]["command"] == again and str(tmp_path) not in results.read_text()
 
     monkeypatch.setattr("sys.argv", ["overlap", "a", "b", "--threshold", "2"])
     with pytest.raises(SystemExit) as left:

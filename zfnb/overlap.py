@@ -19,6 +19,7 @@ Shapes: A and B pictures, S pixels a side, P = S x S.
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from PIL import Image
 from torch.utils.data import Dataset
@@ -37,6 +39,7 @@ from zfnb.data import load_dataset
 from zfnb.data.pictures import open_picture
 from zfnb.errors import BadInput, BadPicture
 from zfnb.programs import run_program
+from zfnb.runs import measurement, write_json
 
 SMALL, LARGE = 16, 64  # pixels a side, of the search and of the check
 BELOW = 0.05  # by how much the correlation of the search may be less than that of the check
@@ -223,8 +226,12 @@ def search(
     flips: Annotated[bool, typer.Option(help="look for mirror images too")] = False,
     workers: Annotated[int, typer.Option(help="threads that read pictures", min=1)] = 2,
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="keep the pairs in this JSON file; what it held is replaced")
+    ] = None,
 ) -> None:
     """Print near-duplicates, a line each: correlation, both pictures, "mirrored" if they are."""
+    began = time.perf_counter()
     a, b = (load_dataset(name, "train", root) for name in (known, tested))
     bar = sys.stderr.isatty()
     pairs = overlap(a, b, threshold=threshold, flips=flips, workers=workers, progress=bar)
@@ -233,6 +240,29 @@ def search(
         typer.echo("\t".join([*words, *(["mirrored"] if pair.flipped else [])]))
     count = len({pair.tested for pair in pairs})
     typer.echo(f"{count} of {len(b)} pictures of {tested} are also in {known}.", err=True)
+    if results is None:
+        return
+    words = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g}"
+    content = {
+        "known": {"name": known, "pictures": len(a)},
+        "tested": {"name": tested, "pictures": len(b)},
+        "in_both": count,  # pictures of `tested`
+        "pairs": [
+            {
+                "known": a.key(pair.known),
+                "tested": b.key(pair.tested),
+                "correlation": round(pair.correlation, 4),
+                "mirrored": pair.flipped,
+            }
+            for pair in pairs
+        ],
+        "measured": {
+            **measurement(words + " --flips" * flips, torch.device("cpu")),
+            "seconds": round(time.perf_counter() - began, 1),
+        },
+    }
+    results.parent.mkdir(parents=True, exist_ok=True)
+    write_json(results, content)
 
 
 def main() -> None:
