@@ -81,7 +81,7 @@ def main() -> None:
     weights = arguments.out / "weights" / "alexnet-tiny-imagenet-head.safetensors"
     save_head(head, class_names(train), weights)
     facts = {
-        "command": f"python data/build/head.py --views {arguments.views} "
+        "command": f"python data/build/head.py --work FOLDER --views {arguments.views} "
         f"--epochs {arguments.epochs} --decays {' '.join(f'{d:g}' for d in arguments.decays)}",
         "code": {"zfnb": zfnb.__version__, **commit()},
         "data": {"name": "tiny-imagenet", "training_pictures": len(train), "held_out": len(held)},

@@ -69,10 +69,18 @@ def curves(run: Path) -> dict:
         "settings": facts["settings"],
         "machine": facts["machine"],
         "started": facts["started"],
+        "continued": facts.get("continued", []),
+        "commits": commits(run, facts["settings"]["network"]),
         "result": read_json(result) if result.exists() else {},
         "epochs": log["epoch"],
         "steps": steps[THIN - 1 :: THIN],
     }
+
+
+def commits(run: Path, name: str) -> list[str]:
+    """Commits that a run which was interrupted went through, as its snapshots tell."""
+    files = [*sorted((run / "snapshots").glob("epoch-*.safetensors")), run / f"{name}.safetensors"]
+    return list(dict.fromkeys(read_metadata(file).get("commit", "") for file in files))
 
 
 def main() -> None:
