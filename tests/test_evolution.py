@@ -209,7 +209,7 @@ def test_winners_are_those_of_the_index(late, found, pictures):
             records = [index.top(layer, m) for m in range(index.maps(layer))]
             assert found.winners(layer)[e].tolist() == [r[0].item if r else -1 for r in records]
             assert found.alive(layer)[e].tolist() == [bool(r) for r in records]
-            assert found.dead(layer)[e] == sum(not r for r in records)
+            assert found.silent(layer)[e] == sum(not r for r in records)
 
 
 def test_the_order_of_the_pictures_is_no_matter(late, found, pictures):
@@ -278,7 +278,7 @@ DEAD = [
 
 def test_dead_maps_are_left_out_and_counted():
     found = by_hand(DEAD)
-    assert found.dead("conv1").tolist() == [2, 2]
+    assert found.silent("conv1").tolist() == [2, 2]
     assert found.winners("conv1").tolist() == [[2, 2, -1, -1, 0], [2, -1, 2, -1, 0]]
     likeness = settling.ranking_likeness(found)["conv1"]
     assert likeness[:, 0].tolist() == pytest.approx([1, 1])

@@ -186,10 +186,10 @@ def scaled(*scales: float) -> torch.Tensor:
 
 def test_dead_and_dominating_filters_stand_out_from_the_median():
     weight = scaled(1, 1, 1, 0.2, 0.05, 0.0, 2.5, 4.0, 1)
-    assert filters.dead(weight).tolist() == [False] * 4 + [True, True] + [False] * 3
+    assert filters.faint(weight).tolist() == [False] * 4 + [True, True] + [False] * 3
     assert filters.dominating(weight).tolist() == [False] * 7 + [True, False]
-    assert np.array_equal(filters.dead(7 * weight), filters.dead(weight))
-    assert filters.dead(scaled(0, 0, 0, 1)).tolist() == [True, True, True, False]
+    assert np.array_equal(filters.faint(7 * weight), filters.faint(weight))
+    assert filters.faint(scaled(0, 0, 0, 1)).tolist() == [True, True, True, False]
 
 
 def test_effective_number_by_hand():
@@ -227,7 +227,7 @@ def test_a_filter_idle_for_two_reasons_counts_once():
     weight = scaled(1, 1, 1, 0.01, 5)
     share, mean = np.array([1.0, 0, 1, 0, 1]), np.ones(5)
     answers = Answers(share, mean, spread=np.array([1.0, 1, 0.0, 0.0, 1]))
-    assert filters.dead(weight).tolist() == [False, False, False, True, False]
+    assert filters.faint(weight).tolist() == [False, False, False, True, False]
     assert filters.idle(weight, answers).tolist() == [False, True, True, True, False]
 
 
@@ -249,7 +249,7 @@ def test_census_counts_by_layer():
     rows = filters.census(net)
     assert [row["layer"] for row in rows] == ["conv1", "conv2"]
     first = rows[0]
-    assert (first["filters"], first["dead"], first["dominating"]) == (5, 1, 1)
+    assert (first["filters"], first["faint"], first["dominating"]) == (5, 1, 1)
     energy = 3 + 25 + 0.01**2
     assert first["largest share"] == pytest.approx(25 / energy, rel=1e-5)
     assert first["effective part"] == pytest.approx(energy**2 / (3 + 625) / 5, rel=1e-4)

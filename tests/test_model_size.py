@@ -715,6 +715,14 @@ def test_an_order_of_few_rows_is_no_verdict(rows, order, want):
     assert ("few points of each other" in found.note) == (want not in (True, None))
 
 
+def test_two_networks_alone_may_break_the_order():
+    rows = {row["network"]: [(0, row["val_top1"], 0)] for row in variants()}
+    rows |= {"alexnet-no3467": [(0, 10.0, 0)], "alexnet-no67": [(0, 11.0, 0)]}
+    found = table3_verdicts.order(measured(rows))
+    assert found.agrees is not True
+    assert "Without the two networks that lack layers 6 and 7 it is 1.00." in found.note
+
+
 def test_no_order_of_nothing():
     found = table3_verdicts.order({"rows": [], "failed": []})
     assert (found.ours, found.agrees, found.note) == (None, None, "")

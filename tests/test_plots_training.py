@@ -192,7 +192,10 @@ def test_clipping_draws_both_runs_on_one_scale(pair):
     assert below[0].get_ylim() == below[1].get_ylim()
     assert len(below[0].lines) == 5 + 1  # filters, and the radius
     for axis, (name, run) in zip(above, pair.items(), strict=True):
-        assert axis.get_title() == f"{name}: the largest holds {run.final_share:.0%}"
+        assert (
+            axis.get_title()
+            == f"{name}: the largest filter has {run.final_share:.0%} of the energy"
+        )
     with pytest.raises(BadInput):
         plots_training.clipping({})
 

@@ -34,7 +34,7 @@ BATCH = 32  # pictures a pass; 25 MB of features at AlexNet's layer 1
 CHUNK = 8192  # elements of which signs are compared at a time
 
 ZEROS = {
-    "own": "zero is a third sign: it differs from + and from -, as MATLAB's and NumPy's sign have",
+    "own": "zero is a third sign: it differs from + and from -, as in MATLAB's and NumPy's `sign`",
     "half": "zero lies between + and -: half a difference from either",
     "positive": "zero counts as +, as a sign bit has it",
     "left out": "only elements that changed in both pictures of a pair count",

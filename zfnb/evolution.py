@@ -63,12 +63,12 @@ class Answers:
         """(E, C) bool: whether a map answers to any picture at all."""
         return self.of(layer).max(1) > 0
 
-    def dead(self, layer: str) -> np.ndarray:
+    def silent(self, layer: str) -> np.ndarray:
         """(E,) number of maps that answer to no picture."""
         return (~self.alive(layer)).sum(1)
 
     def winners(self, layer: str) -> np.ndarray:
-        """(E, C) the picture that excites each map most; -1 for a dead map.
+        """(E, C) the picture that excites each map most; -1 for a silent map.
 
         Of equal activations, that with the lower index.
         """

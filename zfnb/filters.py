@@ -29,7 +29,7 @@ from zfnb.recipes import filter_rms, filters
 
 SIZE = 96  # frequencies along an axis; 1/3 and the bands' edges are among them
 BANDS = ("low", "middle", "high", "beyond")
-DEAD = 0.1  # times the layer's median RMS
+FAINT = 0.1  # times the layer's median RMS
 DOMINATING = 3.0
 EVEN = 0.05  # a map whose answers vary by less than this part of their mean tells nothing apart
 EDGE = 1e-9  # a frequency on the edge of a band is not thrown over it by rounding
@@ -278,10 +278,10 @@ def effective_number(weight: Tensor) -> float:
     return float(energy.sum().square() / energy.square().sum())
 
 
-def dead(weight: Tensor) -> np.ndarray:
-    """Filters (M,) bool of an RMS below a tenth of the layer's median (`DEAD`), or of zeros."""
+def faint(weight: Tensor) -> np.ndarray:
+    """Filters (M,) bool of an RMS below a tenth of the layer's median (`FAINT`), or of zeros."""
     rms = _rms(weight)
-    return ((rms < DEAD * rms.median()) | (rms == 0)).cpu().numpy()
+    return ((rms < FAINT * rms.median()) | (rms == 0)).cpu().numpy()
 
 
 def dominating(weight: Tensor) -> np.ndarray:
@@ -333,7 +333,7 @@ class Answers:
 
 
 def idle(weight: Tensor, answers: Answers) -> np.ndarray:
-    """Filters (M,) bool of a layer that do nothing of use: dead, silent or even, each counted once.
+    """Filters (M,) bool of a layer that are of no use: faint, silent or even, each counted once.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ def idle(weight: Tensor, answers: Answers) -> np.ndarray:
     answers : Answers
         Of the same layer.
     """
-    return dead(weight) | answers.silent | answers.even
+    return faint(weight) | answers.silent | answers.even
 
 
 def map_answers(net: Network, images: Tensor, batch_size: int = 32) -> dict[str, Answers]:
@@ -397,7 +397,7 @@ def census(net: Network, answers: dict[str, Answers] | None = None) -> list[dict
     Returns
     -------
     list of dict
-        "layer", "filters"; "dead", "dominating" (numbers of filters); "largest share" (of the
+        "layer", "filters"; "faint", "dominating" (numbers of filters); "largest share" (of the
         layer's energy, in one filter); "effective part" (`effective_number` over the number);
         "silent", "even".
     """
@@ -408,7 +408,7 @@ def census(net: Network, answers: dict[str, Answers] | None = None) -> list[dict
         row = {
             "layer": layer,
             "filters": len(weight),
-            "dead": int(dead(weight).sum()),
+            "faint": int(faint(weight).sum()),
             "dominating": int(dominating(weight).sum()),
             "largest share": float(energy.max() / energy.sum()),
             "effective part": effective_number(weight) / len(weight),

@@ -245,7 +245,11 @@ def display_choices(sheet: FeatureSheet, net: Network, choices: dict[str, Displa
     axes[-1].set_title("the patches", fontsize=10)
     for axis in axes:
         axis.set_axis_off()
-    head(figure, net, f"{sheet.layer}, map {sheet.feature_map}: one projection, several displays")
+    head(
+        figure,
+        net,
+        f"{sheet.layer}, map {sheet.feature_map}: nine projections, {len(choices)} displays",
+    )
     return figure
 
 
@@ -386,6 +390,7 @@ def two_by_layer(
         axis.vlines(place + shift, low, high, color="0.2", lw=1.2)
         for x, y in zip(place + shift, mean, strict=True):
             axis.annotate(f"{y:.2f}", (x, y), (9, 3), textcoords="offset points", ha="center")
+    axis.plot([], [], color="0.2", lw=1.2, label="middle half of the maps")
     axis.set(xticks=place, xticklabels=list(first), ylabel=what)
     axis.legend(frameon=False, loc="upper right")
     head(figure, net, title or f"{net.name}: {what}")

@@ -126,15 +126,18 @@ def radial_spectra(
     for axis, (name, (centres, shares)) in zip(axes[0], spectra.items(), strict=True):
         low, high = np.nanpercentile(shares, (25, 75), axis=0)
         axis.fill_between(centres, low, high, color=colour[name], alpha=0.25, lw=0)
-        axis.plot(centres, np.nanmean(shares, 0), color=colour[name], label="trained (mean, half)")
+        axis.plot(
+            centres, np.nanmean(shares, 0), color=colour[name], label="trained: mean, middle half"
+        )
         if baselines is not None:
             at, random = baselines[name]
             axis.plot(at, np.nanmean(random, 0), "--", color="0.4", label="random start")
         for part, style in ((1 / 3, "0.8"), (2 / 3, "0.8"), (1, "0.2")):
             axis.axvline(part * limits[name], color=style, ls=":", lw=1)
-        axis.set(title=name, xlabel="frequency, cycles a pixel", xlim=(0, 0.5), ylim=(0, None))
+        axis.set(title=name, xlabel="frequency, cycles a pixel", xlim=(0, 0.5))
         axis.title.set_fontsize(10)
         axis.legend(fontsize=8, loc="upper right", edgecolor="none", framealpha=0.9)
+    axes[0, 0].set_ylim(0, None)  # once all panels, which share it, are drawn
     axes[0, 0].set_ylabel("share of a filter's energy")
     figure.suptitle("Spectra of layer 1's filters; dotted: thirds of what the pictures hold")
     return figure
@@ -163,6 +166,7 @@ def band_bars(
         if baselines is not None:
             chance = np.nanmean(baselines[name], 0)
             axis.hlines(chance, at - width / 2, at + width / 2, color="k", ls=(0, (2, 1)), lw=1.4)
+    axis.plot([], [], color="0.2", lw=1.2, label="middle half of the filters")
     if baselines is not None:
         axis.plot([], [], "k", ls=(0, (2, 1)), label="random start")
     axis.set(xticks=place, xticklabels=BAND_NAMES, ylabel="share of a filter's energy", ylim=(0, 1))

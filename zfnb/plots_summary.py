@@ -35,7 +35,7 @@ COLUMNS = 5
 # Ours among the numbers: colour and form.
 DOTS = {AGREES: ("#1f77b4", "o"), IN_PART: ("#d99a00", "D"), DIFFERS: ("#d1451b", "X")}
 UNITS = {"%": "percent", "points": "percentage points", "times random": "times random masks"}
-LINE = 0.27  # inches a number
+LINE = 0.31  # inches a number
 
 
 class Html:
@@ -171,7 +171,7 @@ def dots(axis: plt.Axes, table: pd.DataFrame, unit: str) -> None:
     axis.set_yticks(y, labels)
     missing = table["ours"].isna().to_numpy()
     for tick, none in zip(axis.get_yticklabels(), missing, strict=True):
-        size = 7.5 if "\n" in tick.get_text() else 8.5
+        size = 8 if "\n" in tick.get_text() else 8.5
         tick.set(fontsize=size, color="0.45" if none else "0.1", linespacing=0.95)
     axis.set_ylim(len(table) - 0.5, -0.5)
     if unit == "%":

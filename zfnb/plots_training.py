@@ -170,7 +170,11 @@ def clipping(runs: dict[str, Watched]) -> Figure:
         picture, sizes, loss = axes[:, n]
         picture.imshow(layer_one(run.filters.nan_to_num(), run.filters.abs().max().item()))
         picture.set_axis_off()
-        end = "diverged" if run.diverged else f"the largest holds {run.final_share:.0%}"
+        end = (
+            "diverged"
+            if run.diverged
+            else f"the largest filter has {run.final_share:.0%} of the energy"
+        )
         picture.set_title(f"{name}: {end}")
         at = np.arange(1, len(run.rms) + 1)
         sizes.plot(at, run.rms, color=colours[n % 2], lw=0.7, alpha=0.7)

@@ -42,7 +42,7 @@ def ranking_likeness(found: Answers) -> dict[str, np.ndarray]:
     Returns
     -------
     dict {layer: array (E, C) in [-1, 1]}
-        NaN where a map is dead (then or in the end) or answers to all pictures alike: there is no
+        NaN where a map is silent (then or in the end) or answers to all pictures alike: there is no
         ranking to compare.
     """
     return {layer: _with_last(_ranks(values)) for layer, values in found.maxima.items()}
@@ -114,7 +114,7 @@ def projection_likeness(
     -------
     array (E, M) in [-1, 1]
         0 where the unit does not answer to the picture yet: there is nothing to project. NaN for a
-        map that is dead in the end.
+        map that is silent in the end.
     """
     maps = checked(found, layer, maps)
     winners = found.winners(layer)[-1, maps]
@@ -156,11 +156,11 @@ def changes(found: Answers, layer: str) -> np.ndarray:
     Returns
     -------
     array (E - 1, C)
-        1 or 0; NaN where the map is dead at one of the two.
+        1 or 0; NaN where the map is silent at one of the two.
     """
     winners = found.winners(layer)
-    dead = (winners[1:] < 0) | (winners[:-1] < 0)
-    return np.where(dead, np.nan, winners[1:] != winners[:-1])
+    silent = (winners[1:] < 0) | (winners[:-1] < 0)
+    return np.where(silent, np.nan, winners[1:] != winners[:-1])
 
 
 def mean_over_maps(values: np.ndarray) -> np.ndarray:

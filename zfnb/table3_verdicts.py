@@ -214,6 +214,8 @@ def conclusions(source: dict | str | Path | None = None) -> list[Conclusion]:
         note = likely_cause(content, weights, agrees, doubt)
         if empty and agrees is False:
             note = f"Nothing is lost by removing them all, so no costs add up. {note}"
+        if expected == "alike" and agrees is True and abs(ours) > doubt:
+            note = f"More than chance, though less than the {LITTLE} points of the rule."
         if expected == "little" and doubt is not None and ours < -doubt:
             note = f"Here their removal even helps. {note}".strip()
         found.append(Conclusion(what, paper, ours, spread, doubt, agrees, note))
@@ -313,8 +315,16 @@ def order(source: dict | str | Path | None = None) -> Conclusion:
     else:
         agrees = correlation > SAME_ORDER or (IN_PART if correlation > SOME_ORDER else False)
     if agrees in (False, IN_PART):
-        note += " Most of the paper's errors lie within a few points of each other."
+        note += f" {why_another(table, correlation)}"
     return Conclusion(what, 1.0, correlation, agrees=agrees, note=note, unit="")
+
+
+def why_another(table: pd.DataFrame, correlation: float) -> str:
+    """One sentence on an order that is not the paper's: whether two networks alone make it so."""
+    rest = rank_correlation(table.drop(index=["alexnet-no67", "alexnet-no3467"]))
+    if rest is not None and rest > max(correlation, SAME_ORDER):
+        return f"Without the two networks that lack layers 6 and 7 it is {rest:.2f}."
+    return "Most of the paper's errors lie within a few points of each other."
 
 
 def claims(source: dict | str | Path | None = None) -> list[Claim]:
@@ -341,6 +351,6 @@ def chance_in_words(content: dict) -> str:
         f"validation error by {val:.2f} (standard deviations from {freedom} repeated "
         f"run{'s' if freedom > 1 else ''}). With other pictures the difference of two networks "
         f"would spread by {pictures:.2f} points. Both together: a difference of validation errors "
-        f"counts from {two:.1f} points on between two networks with two runs each, from {one:.1f} "
+        f"counts from {two:.2f} points on between two networks with two runs each, from {one:.2f} "
         f"with one run each.{few}"
     )

@@ -61,7 +61,7 @@ def _pytorchcv_imagenet(name: str) -> Stored:
     except ImportError as error:
         raise MissingData(
             f"The published {name} weights come through the package pytorchcv; install it with: "
-            'pip install "zfnb[pytorchcv]"'
+            'pip install "zfnb[pytorchcv]", in a checkout pip install -e ".[pytorchcv]"'
         ) from error
     net = downloaded("pytorchcv", lambda: get_model(name, pretrained=True))
     return Stored(
