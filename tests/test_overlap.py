@@ -155,7 +155,7 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
     )
     plain = CliRunner().invoke(overlap_module.app, ["a", "b"])
     assert plain.exit_code == 0 and plain.stdout == ""
-    assert "0 of 2 pictures of b are also in a." in plain.stderr
+    assert "0 of the 2 pictures of b are also among the 6 of a." in plain.stderr
     results = tmp_path / "new" / "overlap.json"
     words = ["a", "b", "--flips", "--results", str(results)]
     turned = CliRunner().invoke(overlap_module.app, words)
@@ -163,15 +163,25 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
     correlation, known, tested, how = line.split("\t")
     assert (how, float(correlation)) == ("mirrored", pytest.approx(1, abs=0.01))
     assert "4.png" in known and "1.png" in tested
-    assert "1 of 2 pictures" in turned.stderr
+    assert "1 of the 2 pictures" in turned.stderr
     kept = json.loads(results.read_text())
     assert kept["in_both"] == 1 and kept["tested"] == {"name": "b", "pictures": 2}
     (pair,) = kept["pairs"]
     assert (pair["known"], pair["tested"], pair["mirrored"]) == (known, tested, True)
     again = "python -m zfnb.overlap a b --threshold 0.95 --flips"
     assert kept["measured"]["command"] == again and str(tmp_path) not in results.read_text()
+    assert overlap_module.kept(results) == kept
+    results.write_text("{}")
+    with pytest.raises(BadInput, match=r"overlap\.json is damaged"):
+        overlap_module.kept(results)
 
     monkeypatch.setattr("sys.argv", ["overlap", "a", "b", "--threshold", "2"])
     with pytest.raises(SystemExit) as left:
         overlap_module.main()
     assert left.value.code == 2 and "threshold must be" in capsys.readouterr().err
+
+
+def test_what_is_kept():
+    content = overlap_module.kept()
+    assert len({pair["tested"] for pair in content["pairs"]}) == content["in_both"]
+    assert "of the 8,677 pictures of caltech101" in overlap_module.in_words(content)

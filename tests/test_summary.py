@@ -191,7 +191,7 @@ def test_table_7_layer_by_layer(tmp_path):
     assert (fifth.paper, fifth.ours, fifth.agrees) == (86.2, 80.5, "in part")  # 5.7 points
     assert (third.agrees, claims["SVM on layer 1"].agrees) == (False, True)
     assert fifth.data == "Caltech-101, 2 splits; AlexNet trunk, ImageNet"
-    assert third.note and not claims["SVM on layer 1"].note
+    assert third.note.startswith("Likely cause: ") and not claims["SVM on layer 1"].note
     seventh = claims["SVM on layer 7"]  # the trunk has none: shown, not judged
     assert (seventh.ours, seventh.agrees) == (55, None) and "zfnet" in seventh.note
     rising = claims["SVM on layers 1 to 5: each beats the one below"]
@@ -340,6 +340,45 @@ def test_a_notebook_states_what_is_measured_and_names_the_rest(capsys):
     assert summary_tables.pictures_of("stamps") == "not measured yet"
     assert summary_tables.best_before(4) == (30, 84.3)
     assert summary_tables.best_before(5) == (60, 55.2)
+
+
+@pytest.mark.parametrize(("mean", "agrees"), [(78.0, True), (72.0, IN_PART), (60.0, False)])
+def test_a_run_states_its_own_table_6(mean, agrees):
+    rows = [
+        {"layer": 5, "classifier": kind, "mean": mean, "average_precision": {"cat": 90.0}}
+        for kind in ("svm", "softmax")
+    ]
+    svm, softmax = summary_tables.table6_of_run(rows, "AlexNet trunk")
+    assert (softmax.paper, softmax.ours, softmax.agrees) == (79, mean, agrees)
+    assert softmax.what == "mean average precision, 20 classes, softmax, this run"
+    assert softmax.data == "PASCAL VOC 2012, val (the paper: test); AlexNet trunk, layer 5"
+    assert softmax.note.startswith("Likely causes: ") == (agrees is not True)
+    assert (svm.paper, svm.ours, svm.agrees) == (79, mean, None) and "softmax" in svm.note
+    assert "SVM, this run" in svm.what and summary.places(svm.section) == {"Table 6"}
+    drawn = transfer_tables.table6(transfer("table6", "voc2012", (*TRUNK, rows[:1])), rows[1:])
+    assert list(drawn) == [
+        "ours, torchvision-alexnet (imagenet-trunk), svm",
+        "this run, softmax",
+    ]
+    assert drawn["this run, softmax"] == {"cat": 90, "mean": mean}
+
+
+def test_a_folder_of_ones_own_replaces_kept_files(tmp_path):
+    assert set(transfer_tables.own_files()) == set(transfer_tables.NAMES)
+    assert not any(transfer_tables.own_files("").values())
+    with pytest.raises(BadInput, match="holds no results to show"):
+        transfer_tables.own_files(tmp_path)
+    put(tmp_path / "table7.json", transfer("table7", "caltech101"))
+    content = transfer("table4", "caltech101", (*TRUNK, rows_of("softmax", {30: 1.0}, "count")))
+    content["runs"][0]["data"] |= {"pictures": 12, "classes": 3}
+    put(tmp_path / "table4.json", content)
+    files = transfer_tables.own_files(str(tmp_path))
+    assert {name for name, path in files.items() if path} == {"table4", "table7"}
+    assert transfer_tables.measured("table7", files["table7"]).empty
+    assert not transfer_tables.measured("fig9", files["fig9"]).empty  # the kept one
+    assert summary_tables.pictures_of("caltech101", files) == "12 pictures of 3 classes"
+    with pytest.raises(BadInput, match=r"There is no folder .*give the full path"):
+        transfer_tables.own_files(tmp_path / "table7.json")
 
 
 def test_table_6_takes_the_softmax(tmp_path):

@@ -15,8 +15,9 @@ from sklearn.svm import SVC
 from typer.testing import CliRunner
 
 import zfnb
-from zfnb import transfer, transfer_cli
+from zfnb import transfer, transfer_cli, transfer_setups
 from zfnb.data.folders import folder_dataset
+from zfnb.data.voc import CLASSES as VOC_CLASSES
 from zfnb.errors import BadInput, UnknownName
 from zfnb.feature_cache import extract
 from zfnb.fine_tuning import LR
@@ -864,7 +865,7 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
 
     class Small:
-        name, split, classes = "voc2012", "trainval", list(transfer_cli.CLASSES)
+        name, split, classes = "voc2012", "trainval", list(VOC_CLASSES)
         targets = [0] * 20
 
         def __init__(self, items):
@@ -889,7 +890,8 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
 
     order = rng.permutation(20).tolist()
     parts = {"train": order[:12], "val": order[12:], "trainval": list(range(20))}
-    monkeypatch.setattr(transfer_cli, "load_dataset", lambda name, split, root: Small(parts[split]))
+    for module in (transfer_cli, transfer_setups):
+        monkeypatch.setattr(module, "load_dataset", lambda name, split, root: Small(parts[split]))
     save_weights(net, tmp_path / "small.safetensors")
     done = CliRunner().invoke(
         transfer_cli.app,
@@ -903,14 +905,12 @@ def test_the_voc_command(net, tmp_path, monkeypatch):
     ]  # fmt: skip
     for found in rows:
         values = found["average_precision"]
-        assert [name for name in values if values[name] is not None] == list(
-            transfer_cli.CLASSES[:3]
-        )
+        assert [name for name in values if values[name] is not None] == list(VOC_CLASSES[:3])
         assert 0 < found["mean"] <= 100
     with torch.no_grad():
         net.conv1.filter.weight.mul_(1.5)
     save_weights(net, tmp_path / "small.safetensors")  # another file of the same name
-    monkeypatch.delattr(transfer_cli, "layer_features")
+    monkeypatch.delattr(transfer_setups, "layer_features")
     words = ["--network", f"zfnet:{tmp_path / 'small.safetensors'}"]
     words += ["--results", str(tmp_path / "table6.json")]
     refusal = CliRunner().invoke(transfer_cli.app, ["table6", *words]).exception

@@ -37,6 +37,17 @@ def test_published_curves():
         curves.paper_curves(7)
 
 
+def test_a_measured_curve_stands_beside_the_published_ones():
+    content = source("fig9", [row(5, "svm", 15, 0, 40.0), row(5, "svm", 60, 0, 70.0)])
+    assert list(curves.beside_published(5, content)) == list(curves.paper_curves(5))
+    content["runs"][0]["data"]["name"] = "caltech256"
+    drawn = curves.beside_published(5, content)
+    assert list(drawn) == [*curves.paper_curves(5), "ours, net (w), svm"]
+    assert [drawn["ours, net (w), svm"][count][0] for count in (15, 60)] == [40, 70]
+    assert drawn["pretrained"][60] == (74.2, 0.3)
+    assert list(curves.beside_published(4, content)) == list(curves.paper_curves(4))
+
+
 def test_published_layers():
     layers = curves.paper_layers()
     assert layers["svm"][5] == (86.2, 0.8) and layers["softmax"] == {5: (82.9, 0.4), 7: (85.4, 0.4)}

@@ -38,8 +38,9 @@ from zfnb.batches import in_parts
 from zfnb.data import load_dataset
 from zfnb.data.pictures import open_picture
 from zfnb.errors import BadInput, BadPicture
+from zfnb.paths import embedded
 from zfnb.programs import run_program
-from zfnb.runs import measurement, write_json
+from zfnb.runs import measurement, read_results, write_json
 
 SMALL, LARGE = 16, 64  # pixels a side, of the search and of the check
 BELOW = 0.05  # by how much the correlation of the search may be less than that of the check
@@ -218,6 +219,38 @@ def checked(
     return sorted(found, key=lambda pair: -pair.correlation)
 
 
+def kept(path: Path | None = None) -> dict:
+    """What ``python -m zfnb.overlap KNOWN TESTED --results FILE`` has kept.
+
+    Parameters
+    ----------
+    path : Path, optional
+        By default ``data/results/overlap.json``, which travels with the package.
+
+    Raises
+    ------
+    BadInput
+        The file is damaged.
+    """
+    path = path or embedded("data", "results", "overlap.json")
+    again = "python -m zfnb.overlap KNOWN TESTED --results FILE"
+
+    def checked(content: dict) -> dict:
+        in_words(content)
+        return content
+
+    return read_results(path, again, checked)
+
+
+def in_words(content: dict) -> str:
+    """A sentence for people on the content of a results file."""
+    known, tested = content["known"], content["tested"]
+    return (
+        f"{content['in_both']} of the {tested['pictures']:,} pictures of {tested['name']} are also "
+        f"among the {known['pictures']:,} of {known['name']}."
+    )
+
+
 @app.command()
 def search(
     known: Annotated[str, typer.Argument(help="trained on: tiny-imagenet, or another dataset")],
@@ -239,9 +272,6 @@ def search(
         words = [f"{pair.correlation:.3f}", a.key(pair.known), b.key(pair.tested)]
         typer.echo("\t".join([*words, *(["mirrored"] if pair.flipped else [])]))
     count = len({pair.tested for pair in pairs})
-    typer.echo(f"{count} of {len(b)} pictures of {tested} are also in {known}.", err=True)
-    if results is None:
-        return
     words = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g}"
     content = {
         "known": {"name": known, "pictures": len(a)},
@@ -261,6 +291,9 @@ def search(
             "seconds": round(time.perf_counter() - began, 1),
         },
     }
+    typer.echo(in_words(content), err=True)
+    if results is None:
+        return
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, content)
 

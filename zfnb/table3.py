@@ -37,7 +37,8 @@ def kept(path: str | Path | None = None) -> dict:
     Parameters
     ----------
     path : path, optional
-        By default ``data/results/table3.json``, which travels with the package.
+        Of the file, or of a folder that it lies in. By default ``data/results/table3.json``, which
+        travels with the package.
 
     Raises
     ------
@@ -45,6 +46,7 @@ def kept(path: str | Path | None = None) -> dict:
         If the file is damaged.
     """
     path = embedded("data", "results", "table3.json") if path is None else Path(path)
+    path = path / "table3.json" if path.is_dir() else path
     if not path.exists():
         return {"rows": [], "failed": []}
 

@@ -26,7 +26,6 @@ import typer
 
 import zfnb
 from zfnb.data import PictureDataset, load_dataset
-from zfnb.data.voc import CLASSES
 from zfnb.errors import BadInput, UnknownName
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import ALL_KINDS, KINDS
@@ -42,14 +41,13 @@ from zfnb.training import Settings
 from zfnb.transfer import (
     Result,
     compare_layers,
-    dot_products,
     kind_of,
     layer_features,
     layers_to_compare,
     mean_and_spread,
-    several_objects,
     train_network,
 )
+from zfnb.transfer_setups import voc_rows
 from zfnb.transfer_tables import kept, with_run
 from zfnb.usable import usable
 from zfnb.weights import fingerprint
@@ -466,43 +464,16 @@ def table6(
     check_kinds(classifier, KINDS)
     chosen, dataset = prepare(asked), load_dataset("voc2012", "trainval", root)
     work = Work("table6", asked, chosen, dataset, {}, np.arange(len(dataset)))
-    split = {key: set() for key in ("train", "val")}
-    for key in split:
-        part = load_dataset("voc2012", key, root)
-        split[key] = {part.key(i) for i in range(len(part))}
-    keys = [dataset.key(i) for i in range(len(dataset))]
     for text in work.networks():
         net = open_network(text, chosen)
-        number = layers_to_compare(net)[-1]
         run = about(work, text, net)
         with_run(kept(work.name, work.path), run)  # refused now, and not after the work
         began = time.perf_counter()
-        features = layer_features(
-            net, dataset, [number], folder=cache, progress=sys.stderr.isatty()
-        )[number]
-        products = dot_products(features, progress=sys.stderr.isatty())
-        train, test = (
-            np.array([i for i, k in enumerate(keys) if k in split[key] and features.readable[i]])
-            for key in ("train", "val")
-        )
-        rows = []
-        for kind in classifier or KINDS:
-            found = several_objects(products, dataset.labels, train, test, kind, seed=seed)
-            typer.echo(f"{text}, layer {number}, {kind}: mean {found.mean:.1f} %")
-            rows.append(
-                {
-                    "layer": number,
-                    "classifier": kind,
-                    "mean": round(found.mean, 3),
-                    "average_precision": {
-                        name: None if np.isnan(value) else round(float(value), 3)
-                        for name, value in zip(CLASSES, found.average_precision, strict=True)
-                    },
-                    "regularisation": found.regularisation,
-                    "train_pictures": len(train),
-                    "test_pictures": len(test),
-                }
-            )
+        bars = sys.stderr.isatty()
+        rows = voc_rows(net, classifier or KINDS, seed, root, cache, progress=bars)
+        for row in rows:
+            what = f"layer {row['layer']}, {row['classifier']}"
+            typer.echo(f"{text}, {what}: mean {row['mean']:.1f} %")
         seconds = round(time.perf_counter() - began, 1)
         save(work, {**run, "seconds": seconds, "rows": rows})
 

@@ -16,6 +16,7 @@ from zfnb.transfer_tables import Source, averaged, fig9, measured, of_one_count,
 
 Spread = tuple[float, float]
 Curve = dict[int, Spread]
+DATA = {4: "caltech101", 5: "caltech256"}
 
 
 def paper_curves(number: int) -> dict[str, Curve]:
@@ -23,7 +24,7 @@ def paper_curves(number: int) -> dict[str, Curve]:
 
     Table 5 holds the numbers that Fig. 9 draws.
     """
-    if number not in (4, 5):
+    if number not in DATA:
         raise BadInput(f"Tables 4 and 5 are over training pictures; {number} is not.")
     rows = published(number).dropna(subset=["accuracy"])
     return {name: curve_of(own, "count") for name, own in rows.groupby("method", sort=False)}
@@ -37,6 +38,16 @@ def kept_curves(source: Source = None, data: str = "caltech101") -> dict[str, Cu
         f"{network} ({weights}), {kind}": curve_of(own, "count")
         for (network, weights, kind), own in rows.groupby(by, sort=False)
     }
+
+
+def beside_published(number: int, source: Source = None) -> dict[str, Curve]:
+    """The curves of Table 4 or 5 as published, and Fig. 9 as measured on the same pictures.
+
+    Ours are named "ours, NETWORK (WEIGHTS), CLASSIFIER"; there are none if nothing is measured.
+    """
+    curves = paper_curves(number)
+    ours = kept_curves(source, DATA[number])
+    return curves | {f"ours, {name}": curve for name, curve in ours.items()}
 
 
 def paper_layers(data: str = "caltech101") -> dict[str, Curve]:

@@ -9,6 +9,7 @@ what was learned; all scenes of a stamp therefore go the same way.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -19,10 +20,12 @@ import torch
 from zfnb.batches import seeded
 from zfnb.data import PictureDataset, load_dataset
 from zfnb.errors import UnknownName
+from zfnb.linear_classifiers import KINDS
 from zfnb.models import Network, load_model
 from zfnb.protocols import Draw, Part, draws, feasible_counts, protocol_named
 from zfnb.recipes import RECIPES
 from zfnb.training import Settings
+from zfnb.transfer import dot_products, layer_features, layers_to_compare, several_objects
 from zfnb.usable import usable
 from zfnb.weights import available_weights
 
@@ -138,6 +141,79 @@ def some_stamps(most: int, per_stamp: int) -> PictureDataset:
         for target in np.unique(targets)
     ]
     return Part(scenes, np.flatnonzero(np.isin(stamps, np.concatenate(chosen))).tolist())
+
+
+def voc_rows(
+    net: Network,
+    kinds: Sequence[str] = KINDS,
+    seed: int = 0,
+    root: str | os.PathLike | None = None,
+    folder: str | os.PathLike | None = None,
+    progress: bool = False,
+) -> list[dict]:
+    """Table 6 on the user's PASCAL VOC 2012: trained on train, measured on val (Sec. 5.2).
+
+    The same numbers as ``python -m zfnb.transfer_cli table6``. The features are kept.
+
+    Parameters
+    ----------
+    net : Network
+        Its highest layer is what the classifiers read.
+    kinds : sequence of str
+        "softmax", one of 20 classes; "svm", one against all others for each class.
+    seed : int
+        Of the training pictures that are held out to choose C.
+    root : path, optional
+        Where datasets lie; ``$ZFNB_DATA`` by default.
+    folder : path, optional
+        Of the features; zfnb's cache by default.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    list of dict
+        A row a kind, as a results file keeps it: ``layer``, ``classifier``, ``mean`` and
+        ``average_precision`` (percent; None for a class that cannot be measured),
+        ``regularisation``, ``train_pictures``, ``test_pictures``.
+
+    Raises
+    ------
+    MissingData
+        VOC 2012 is not there, or not whole; the message says how to get it.
+    UnknownName, BadInput
+        Another kind; damaged lists of pictures; no class to be measured.
+    """
+    for kind in kinds:  # before the features are computed
+        if kind not in KINDS:
+            raise UnknownName.of("kind of classifier", kind, KINDS)
+    dataset = load_dataset("voc2012", "trainval", root)
+    parts = [load_dataset("voc2012", split, root) for split in ("train", "val")]
+    number = layers_to_compare(net)[-1]
+    found = layer_features(net, dataset, [number], folder=folder, progress=progress)[number]
+    products = dot_products(found, progress=progress)
+    own = [{part.key(i) for i in range(len(part))} for part in parts]
+    readable = [(int(i), dataset.key(int(i))) for i in np.flatnonzero(found.readable)]
+    train, test = (np.array([i for i, key in readable if key in keys], dtype=int) for keys in own)
+    rows = []
+    for kind in kinds:
+        result = several_objects(products, dataset.labels, train, test, kind, seed=seed)
+        by_class = zip(dataset.classes, result.average_precision, strict=True)
+        rows.append(
+            {
+                "layer": number,
+                "classifier": kind,
+                "mean": round(result.mean, 3),
+                "average_precision": {
+                    name: None if np.isnan(value) else round(float(value), 3)
+                    for name, value in by_class
+                },
+                "regularisation": result.regularisation,
+                "train_pictures": len(train),
+                "test_pictures": len(test),
+            }
+        )
+    return rows
 
 
 def scratch_settings(profile: str = "default", epochs: int = 0, seed: int = 0) -> Settings:

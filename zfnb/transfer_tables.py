@@ -6,7 +6,7 @@ over the splits, and put beside what the paper published. What is not measured y
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -76,6 +76,42 @@ def kept(name: str, path: str | Path | None = None) -> dict:
 
     command = "table4 --data caltech256" if name == "table5" else name
     return read_results(path, f"python -m zfnb.transfer_cli {command}", whole)
+
+
+def own_files(folder: str | Path = "") -> dict[str, Path | None]:
+    """The results files of a folder of one's own, which replace the kept ones of the same name.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where ``--results FOLDER/table7.json`` and its like wrote; empty: none.
+
+    Returns
+    -------
+    dict {"table4", "table5", ...: path or None}
+        None: the file that travels with the package. Each is a source for what stands below.
+
+    Raises
+    ------
+    BadInput
+        No folder, or one that holds no such file.
+    """
+    if not str(folder):
+        return dict.fromkeys(NAMES)
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise BadInput(
+            f"There is no folder {folder}; give the full path of the one that holds your results "
+            "files, such as table7.json."
+        )
+    files = {name: folder / f"{name}.json" for name in NAMES}
+    found = {name: path if path.is_file() else None for name, path in files.items()}
+    if not any(found.values()):
+        raise BadInput(
+            f"{folder} holds no results to show; give your files the names of the kept ones: "
+            f"{', '.join(path.name for path in files.values())}."
+        )
+    return found
 
 
 def content_of(name: str, source: Source) -> Mapping:
@@ -177,19 +213,21 @@ def table7(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
 
 
 def choices(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
-    """Table 7 with what it leaves open fixed: the kind of SVM, and its C.
+    """Table 7 with what it leaves open fixed: the kind of classifier, and its C.
 
     Returns
     -------
     DataFrame
         ``network``, ``weights``, ``layer``, ``classifier``, ``regularisation``, ``accuracy``,
-        ``spread``, ``splits``, ``paper``: the paper's accuracy of an SVM on that layer. Only with
-        as many training pictures as in the paper.
+        ``spread``, ``splits``, ``paper``: the paper's accuracy on that layer, of a softmax or of an
+        SVM (NaN where it has none). Only with as many training pictures as in the paper.
     """
     by = ["network", "weights", "layer", "classifier", "regularisation"]
     rows = averaged(of_one_count(measured("choices", source, data), data), by)
-    paper = published(7).query("data == @data and classifier == 'svm'").set_index("layer")
-    return rows.assign(paper=rows["layer"].map(paper["accuracy"]))
+    paper = published(7).query("data == @data").set_index(["classifier", "layer"])["accuracy"]
+    kinds = rows["classifier"].replace("svm-against-all", "svm")
+    places = pd.MultiIndex.from_arrays([kinds, rows["layer"]])
+    return rows.assign(paper=paper.reindex(places).to_numpy())
 
 
 def table4(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
@@ -210,6 +248,31 @@ def table4(source: Source = None, data: str = "caltech101") -> pd.DataFrame:
     rows = rows[rows["classifier"].isin(["softmax", *TRAINED])]
     method = rows["classifier"].replace("softmax", "pretrained")
     return beside(paper, rows.assign(method=method), ["method", "count"])
+
+
+def table6(
+    source: Source = None, this_run: Iterable[Mapping] = ()
+) -> dict[str, dict[str, float | None]]:
+    """Table 6 as measured: average precision on the 20 classes, and their mean, in percent.
+
+    Parameters
+    ----------
+    source : dict, path or None
+        As for `content_of`.
+    this_run : iterable of dict
+        Rows of `zfnb.transfer_setups.voc_rows`, which stand beside those of the source.
+
+    Returns
+    -------
+    dict {name: {class or "mean": percent, or None}}
+    """
+    rows = {
+        f"ours, {run['network']} ({run['weights']}), {row['classifier']}": row
+        for run in content_of("table6", source)["runs"]
+        for row in run["rows"]
+    }
+    rows |= {f"this run, {row['classifier']}": row for row in this_run}
+    return {name: {**row["average_precision"], "mean": row["mean"]} for name, row in rows.items()}
 
 
 def beside(paper: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -211,7 +211,7 @@ def one_choice(fixed: pd.DataFrame) -> Judged:
 
 def gaps(fixed: pd.DataFrame) -> pd.DataFrame:
     """Distances from the paper in points: a row a kind of SVM and C, a column a layer 1 to 5."""
-    own = fixed[fixed["layer"].between(1, 5)]
+    own = fixed[fixed["layer"].between(1, 5) & fixed["classifier"].str.startswith("svm")]
     own = own.assign(apart=(own["accuracy"] - own["paper"]).abs())
     table = own.pivot_table(index=["classifier", "regularisation"], columns="layer", values="apart")
     return table.reindex(columns=range(1, 6)) if len(table) else table

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.data.test_datasets import picture
+from zfnb import load_model, transfer_cli, transfer_setups
 from zfnb.compat import torchvision
 from zfnb.data import check, describe, fetch, load_dataset
 from zfnb.data.voc import CLASSES, Voc2012
 from zfnb.errors import BadInput, MissingData, UnknownName
+from zfnb.transfer_setups import voc_rows
+from zfnb.transfer_tables import kept
+from zfnb.weights import save_weights
 
 # ---------------------------------------------------------------- Caltech-256
 
@@ -133,6 +138,20 @@ def test_the_fingerprint_follows_the_labels(voc):
     assert load_dataset("voc2012", "train", voc).fingerprint() != before
 
 
+def test_a_broken_annotation_does_no_harm(voc):
+    """Labels are those of the lists; the boxes are not needed to classify."""
+    before = [load_dataset("voc2012", split, voc) for split in ("train", "val", "trainval")]
+    folder = voc / "VOCdevkit" / "VOC2012" / "Annotations"
+    (folder / "2008_000008.xml").write_text("<annotation><object><name>hor")
+    (folder / "2008_000015.xml").write_bytes(b"\x00\xff\xfe")
+    (folder / "2008_000019.xml").unlink()
+    for old in before:
+        new = load_dataset("voc2012", old.split, voc)
+        assert np.array_equal(new.labels, old.labels) and new.targets == old.targets
+        assert new.fingerprint() == old.fingerprint()
+    assert check("voc2012", voc).ok
+
+
 def test_missing_files(voc):
     base = voc / "VOCdevkit" / "VOC2012"
     (base / "JPEGImages/2008_000015.jpg").unlink()
@@ -163,6 +182,41 @@ def test_an_empty_class_is_said(voc):
     path.write_text(path.read_text().replace("  1", " -1").replace(" 1", " -1"))
     with pytest.warns(UserWarning, match="No picture of VOC 2012 train holds: sofa"):
         load_dataset("voc2012", "train", voc)
+
+
+# ---------------------------------------------------------------- Table 6
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")  # so few pictures
+def test_a_run_measures_table_6_as_the_command_does(voc, small_zfnet, tmp_path):
+    base = voc / "VOCdevkit/VOC2012"
+    (base / "JPEGImages/2009_000000.jpg").write_bytes(b"no picture")  # of train, an aeroplane
+    save_weights(small_zfnet, tmp_path / "small.safetensors")
+    words = ["table6", "--network", f"zfnet:{tmp_path / 'small.safetensors'}", "--root", str(voc)]
+    words += ["--cache", str(tmp_path / "kept"), "--results", str(tmp_path / "table6.json")]
+    with pytest.warns(UserWarning, match="1 of 43 pictures of voc2012 could not be read"):
+        done = CliRunner().invoke(transfer_cli.app, words)
+    assert done.exit_code == 0, done.output
+    net = load_model("zfnet", weights=tmp_path / "small.safetensors")
+    rows = voc_rows(net, root=voc, folder=tmp_path / "kept")
+    assert rows == kept("table6", tmp_path / "table6.json")["runs"][0]["rows"]
+    assert [row["classifier"] for row in rows] == ["svm", "softmax"]
+    for row in rows:
+        assert (row["layer"], row["train_pictures"], row["test_pictures"]) == (7, 22, 20)
+        values = row["average_precision"]
+        assert list(values) == list(CLASSES)
+        # Its one training picture is broken. All others are in both parts.
+        assert [name for name in CLASSES if values[name] is None] == ["aeroplane"]
+        assert 0 < row["mean"] < 100
+
+
+def test_table_6_says_what_is_missing_before_the_work(small_zfnet, tmp_path, voc, monkeypatch):
+    monkeypatch.delattr(transfer_setups, "layer_features")
+    for root in (None, tmp_path / "empty"):
+        with pytest.raises(MissingData, match="zfnb data fetch voc2012"):
+            voc_rows(small_zfnet, root=root)
+    with pytest.raises(UnknownName, match="kind of classifier 'sofmax'"):
+        voc_rows(small_zfnet, ["softmax", "sofmax"], root=voc)
 
 
 # ---------------------------------------------------------------- the catalogue

@@ -4,6 +4,9 @@ The layout is that of the devkit, which torchvision's VOCDetection unpacks:
 
     VOCdevkit/VOC2012/ImageSets/Main/CLASS_train.txt   "2008_000008  1" (or 0, or -1) a line
                       JPEGImages/2008_000008.jpg
+
+The boxes in Annotations/*.xml are never read: the lists above hold all that the classification task
+needs, "difficult" ones marked. So a broken or absent XML file does no harm.
 """
 
 from __future__ import annotations
