@@ -43,6 +43,7 @@ bench: $(STAMP)  ## speed beside other packages, some minutes on a quiet machine
 	$(BIN)/python -m benchmarks.features --check $(ARGS)
 	$(BIN)/python -m benchmarks.occlusion --check $(ARGS)
 	$(BIN)/python -m benchmarks.training --check $(ARGS)
+	$(BIN)/python -m benchmarks.loading --check $(ARGS)
 
 wheel: $(STAMP)  ## build dist/zfnb-...whl
 	rm -rf dist
