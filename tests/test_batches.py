@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from zfnb import checkpoints
 from zfnb.batches import (
     Augmentation,
     CachedSquares,
@@ -28,6 +29,7 @@ from zfnb.batches import (
     stored_size,
     training_inputs,
 )
+from zfnb.checkpoints import CannotSave
 from zfnb.data.pictures import Preprocessing
 from zfnb.errors import BadInput, BadPicture
 
@@ -106,6 +108,22 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_work(tmp_path, monkeypatch):
+    toy, need = Toy(), 20 * 3 * 32**2
+
+    class Usage:
+        free = need - 1
+
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: Usage)
+    with pytest.raises(CannotSave, match=r"toy-32-.* need 0\.0 GB .* --cache, .*--no-cache"):
+        cached(toy, 32, tmp_path / "new" / "cache", progress=False)
+    assert not toy.opened and not list((tmp_path / "new" / "cache").iterdir())
+    Usage.free = need
+    assert len(cached(toy, 32, tmp_path, progress=False)) == 20
+    Usage.free = 0
+    cached(toy, 32, tmp_path, progress=False)  # what is there needs no more
 
 
 def test_what_killed_processes_left_is_removed(tmp_path):

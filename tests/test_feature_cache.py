@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 import zfnb
-from zfnb import feature_cache
+from zfnb import checkpoints, feature_cache
+from zfnb.checkpoints import CannotSave
 from zfnb.data.folders import folder_dataset
 from zfnb.errors import BadInput, UnknownName
-from zfnb.feature_cache import CannotSave, cache_key, extract, top_of_layer
+from zfnb.feature_cache import cache_key, extract, top_of_layer
 from zfnb.models import build, describe_variant
 
 LAYERS = ["norm1", "pool5", "fc7"]
@@ -233,7 +234,7 @@ def test_a_full_disk_is_said_before_the_work(net, dataset, tmp_path, monkeypatch
     class Usage:
         free = 10
 
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(CannotSave, match="ZFNB_CACHE"):
         extract(net, dataset, ["fc7"], tmp_path)
     assert not passes
@@ -245,7 +246,7 @@ def test_the_layers_must_fit_the_disk_together(net, dataset, tmp_path, monkeypat
     class Usage:
         free = sum(sizes.values()) - 1
 
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(CannotSave, match=r"in conv5\.npy, fc7\.npy need"):
         extract(net, dataset, list(sizes), tmp_path)
     assert not passes and not list(tmp_path.rglob("*.npy"))

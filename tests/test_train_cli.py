@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zfnb
+from tests.test_training import gone_after, started, torchrun
 from zfnb.errors import BadInput, MissingData, UnknownName
 from zfnb.evaluate import evaluate
 from zfnb.fine_tuning import LR
@@ -77,6 +79,33 @@ def test_imagenet_from_end_to_end(imagenet, tmp_path):
     log = (tmp_path / "run" / "log.jsonl").read_text()
     assert call(*words, "--resume")[0] == 0
     assert (tmp_path / "run" / "log.jsonl").read_text() == log
+
+
+def test_torchrun_from_end_to_end(imagenet, tmp_path):
+    """Two processes through `python -m zfnb`: one set of lines, and the losses of one process."""
+    words = ["zfnet", "--data", "imagenet", "--recipe", "paper", *SMALL, "--holdout", "1"]
+    words += ["--input-size", "64", "--dropout", "0", "--root", str(imagenet)]
+    words += ["--cache", str(tmp_path / "cache"), "--out"]
+    two = ["-m", "zfnb", "train", *words, str(tmp_path / "two"), "--threads", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with gone_after(started(torchrun(*two, logs=tmp_path), environment)) as process:
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    result = json.loads((tmp_path / "two" / "result.json").read_text())
+    assert [line.partition(":")[0] for line in output.splitlines()] == list(result)
+    assert errors.count("epoch 1: loss") == 1
+    code, alone, error = call(*words, tmp_path / "one")
+    assert code == 0, error
+    assert set(output.splitlines()) <= set(alone.splitlines())  # which has stderr as well
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    one, two = (
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").open()]
+        for run in ("one", "two")
+    )
+    assert len(one) == len(two) == 3
+    for a, b in zip(one, two, strict=True):
+        for key in ("loss", "train_loss", "held_error"):
+            assert a.get(key) == pytest.approx(b.get(key), abs=1e-5)
 
 
 def test_fine_tuning_from_a_file(imagenet, tmp_path):

@@ -322,9 +322,31 @@ def test_bfloat16_follows_float32(tmp_path):
 
 def started(command: list[str], environment: dict) -> subprocess.Popen:
     """A process, with a session of its own that holds whatever it starts."""
-    return subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
+
+
+def torchrun(*words: str, logs: Path) -> list[str]:
+    """A command that starts two processes on this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    return [*command, "--local-addr=127.0.0.1", f"--log-dir={logs}", *words]
+
+
+def pair_of(script: Path) -> list[str]:
+    """Run a script in two processes, each the first one of its machine; what each has on stderr."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "0"}
+    pair = [
+        started([sys.executable, str(script), rank], {**os.environ, **common, "RANK": rank})
+        for rank in "01"
+    ]
+    with gone_after(*pair):
+        errors = [process.communicate(timeout=120)[1] for process in pair]
+    assert not any(process.returncode for process in pair), errors
+    return errors
 
 
 @contextmanager
@@ -362,12 +384,10 @@ def test_two_processes_do_what_one_does(tmp_path):
     run(tmp_path / "one", settings("paper", dropout=0.0))
     script = tmp_path / "shared.py"
     here, folder = str(Path(__file__).parent), str(tmp_path / "two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    torchrun += ["--standalone", "--local-addr=127.0.0.1", f"--log-dir={tmp_path}", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for killed, checkpoint in ((5, 4), (None, 12)):
         script.write_text(SHARED.format(here=here, folder=folder, killed=killed), encoding="utf-8")
-        with gone_after(started(torchrun, environment)) as process:
+        with gone_after(started(torchrun(str(script), logs=tmp_path), environment)) as process:
             errors = process.communicate(timeout=120)[1]
         assert (process.returncode != 0) == (killed is not None), errors
         left = (tmp_path / "two" / "checkpoints").glob("*.json")
@@ -410,18 +430,7 @@ def test_processes_share_what_they_measure_with_and_uneven_batches(tmp_path):
     """
     script, here = tmp_path / "together.py", str(Path(__file__).parent)
     script.write_text(TOGETHER.format(here=here, folder=str(tmp_path)), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"OMP_NUM_THREADS": "1", "LOCAL_RANK": "0"}
-    pair = [
-        started([sys.executable, str(script), rank], {**os.environ, **common, "RANK": rank})
-        for rank in "01"
-    ]
-    with gone_after(*pair):
-        errors = [process.communicate(timeout=120)[1] for process in pair]
-    assert not any(process.returncode for process in pair), errors
+    pair_of(script)
     sums = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in "01"]
     assert sums[0] == sums[1] and len(sums[0][0]) > 10
     run(tmp_path / "one", settings("paper", batch=64, holdout=1, dropout=0.0, lr=0.05))
@@ -430,6 +439,91 @@ def test_processes_share_what_they_measure_with_and_uneven_batches(tmp_path):
     one, two = (load_file(tmp_path / n / "zfnet.safetensors") for n in ("one", "odd"))
     for key, value in one.items():
         assert (value.float() - two[key].float()).norm() <= 1e-3 * value.float().norm()
+
+
+APART = """
+import json, os, sys
+sys.path.insert(0, {here!r})
+import torch
+from pathlib import Path
+from test_training import BadInput, run, settings
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")  # one for all runs
+folder, own, said = Path({folder!r}), Path({folder!r}) / sys.argv[1], {{}}
+chosen = settings("modern", epochs=4, cool_down=1.0)
+for name in ("alone", "older", "other"):
+    try:
+        run(own / name, chosen, resume=True)
+    except BadInput as error:
+        said[name] = str(error)
+try:
+    run(own / "branch", settings("modern", epochs=5, cool_down=1.0), branch_of=folder / "whole")
+except BadInput as error:
+    said["branch"] = str(error)
+(own / "said.json").write_text(json.dumps(said))
+torch.distributed.barrier()
+os._exit(0)  # gloo has threads for each network that was refused; they would abort
+"""
+
+
+def test_machines_that_do_not_share_the_folder_are_refused(tmp_path):
+    """Two processes, each with a folder of its own for the run: both say so, and none waits."""
+    whole = tmp_path / "whole"
+    with pytest.raises(Killed):
+        options = {"checkpoint_every": 1, "on_step": kill_after(5)}
+        run(whole, settings("modern", epochs=4, cool_down=1.0), **options)
+    older, newest = sorted(path.stem for path in (whole / "checkpoints").glob("*.json"))
+    assert (older, newest) == ("step-000000004", "step-000000005")
+    for place in ("0/alone", "0/older", "1/older", "0/other", "1/other"):
+        shutil.copytree(whole, tmp_path / place)
+    for path in (tmp_path / "1" / "older" / "checkpoints").glob(f"{newest}.*"):
+        path.unlink()
+    tensors, state = checkpoints.load_latest(whole / "checkpoints")
+    first = next(key for key in tensors if key.startswith("net.") and tensors[key].ndim == 4)
+    tensors[first] = tensors[first] * 1.01
+    checkpoints.save(tmp_path / "1" / "other" / "checkpoints", state.pop("step"), tensors, state)
+    script, here = tmp_path / "apart.py", str(Path(__file__).parent)
+    script.write_text(APART.format(here=here, folder=str(tmp_path)), encoding="utf-8")
+    pair_of(script)
+    for rank in "01":
+        said = json.loads((tmp_path / rank / "said.json").read_text())
+        assert set(said) == {"alone", "older", "other", "branch"}
+        assert all(text.endswith("on a disk that they share.") for text in said.values())
+        assert "Process 0 finds a run" in said["alone"]
+        assert "process 1 finds none" in said["alone"]
+        places = ["process 0 stands at epoch 0, step 5", "process 1 at epoch 0, step 4"]
+        assert all(place in said["older"] for place in places)
+        assert "process 1 at epoch 0, step 5, with other weights" in said["other"]
+        assert places[0] in said["branch"] and "process 1 at epoch 0, step 0" in said["branch"]
+
+
+@pytest.mark.parametrize(
+    ("rank", "local", "want"),
+    [
+        (0, 0, ["decode", "wait", "wait", "read"]),
+        (1, 1, ["wait", "wait", "read"]),
+        (2, 0, ["wait", "decode", "wait", "read"]),
+        (3, 1, ["wait", "wait", "read"]),
+    ],
+)
+def test_one_process_decodes_and_then_one_on_each_other_machine(
+    tmp_path, monkeypatch, rank, local, want
+):
+    """Where the machines share the cache, the second one finds it, and decodes nothing."""
+    done = []
+
+    class Two(Processes):
+        def wait(self):
+            done.append("wait")
+
+    monkeypatch.setattr(training, "cached", lambda *_: done.append("decode"))
+    one = Run(
+        settings(), Stripes(), tmp_path, cache=None, device=torch.device("cpu"), group=Processes()
+    )
+    done.clear()
+    one.group = Two(rank, 4, local)
+    one._squares(tmp_path)
+    assert [*done[:-1], "read"] == want and done[-1] == "decode"
 
 
 def test_too_many_processes(tmp_path):

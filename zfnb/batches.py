@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zfnb.checkpoints import check_space
 from zfnb.data.pictures import open_picture
 from zfnb.errors import BadInput, UnknownName, ZfnbError
 from zfnb.files import replacing
@@ -97,6 +99,8 @@ def cached(
 ) -> CachedSquares:
     """All pictures of `dataset` as squares in one file, decoded on the first call only.
 
+    The file has 3 `size`^2 bytes a picture: 1 GB for Tiny ImageNet, 252 GB for ImageNet.
+
     Parameters
     ----------
     dataset : Dataset
@@ -114,6 +118,11 @@ def cached(
     Returns
     -------
     CachedSquares
+
+    Raises
+    ------
+    CannotSave
+        A disk without enough space; said before the first picture is decoded.
     """
     fingerprint = dataset.fingerprint()
     path = Path(folder) / f"{dataset.name}-{size}-{fingerprint[:16]}.npy"
@@ -148,6 +157,14 @@ def decode(squares: Squares, path: Path, workers: int, progress: bool) -> None:
 
     shape = (len(squares), 3, squares.size, squares.size)
     batches = [range(start, min(start + 256, shape[0])) for start in range(0, shape[0], 256)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_space(
+        path.parent,
+        math.prod(shape),
+        f"The decoded pictures in {path.name}",
+        "free some space, choose a folder on another disk with --cache, or keep none: --no-cache "
+        "decodes in every epoch, by as many processes as --workers says",
+    )
     # As plain bytes: a full disk is then an error, and not the end of the process, as it is for a
     # mapped file.
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,30 @@ def saving(path: Path, then: str = "try again") -> Iterator[None]:
         raise CannotSave(
             f"{path.name} could not be written: {reason}; {remedy} and {then}."
         ) from error
+
+
+def check_space(folder: Path, need: int, what: str, remedy: str) -> None:
+    """Refuse what does not fit the disk, before hours are spent on it.
+
+    Parameters
+    ----------
+    folder : path
+        That exists, on the disk.
+    need : int
+        Bytes.
+    what, remedy : str
+        What needs them, as the beginning of a sentence, and what to do if there are too few.
+
+    Raises
+    ------
+    CannotSave
+        Fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise CannotSave(
+            f"{what} need {need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free; {remedy}."
+        )
 
 
 def sha256(path: Path) -> str:

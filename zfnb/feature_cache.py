@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 import warnings
 import zlib
@@ -38,7 +37,7 @@ from tqdm import tqdm
 
 from zfnb.activations import as_input, dataset_fingerprint, preparation
 from zfnb.adopt import as_network
-from zfnb.checkpoints import CannotSave, saving
+from zfnb.checkpoints import check_space, saving
 from zfnb.data.loading import iterate
 from zfnb.errors import BadInput
 from zfnb.files import replacing
@@ -177,7 +176,12 @@ def extract(
     files = {layer: LayerFile(home, layer, net, len(dataset)) for layer in layers}
     write_facts(home, {"network": str(net), "dataset": data, "pictures": len(dataset), **key})
     new = [file for file in files.values() if not file.fits()]
-    check_space(home, new)
+    check_space(
+        home,
+        sum(file.need for file in new),
+        f"The features in {', '.join(file.path.name for file in new)}",
+        "choose another folder for the cache (ZFNB_CACHE), or fewer layers",
+    )
     for file in files.values():
         file.make() if file in new else file.read()
     _fill(net, dataset, files, batch, workers, progress, on_block)
@@ -198,17 +202,6 @@ def write_facts(home: Path, facts: dict) -> None:
         if not path.exists():
             with replacing(path) as temporary:
                 temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-def check_space(home: Path, new: Sequence[LayerFile]) -> None:
-    """Refuse files that do not fit the disk together, before hours are spent on filling them."""
-    need, free = sum(file.need for file in new), shutil.disk_usage(home).free
-    if need > free:
-        names = ", ".join(file.path.name for file in new)
-        raise CannotSave(
-            f"The features in {names} need {need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free; "
-            "choose another folder for the cache (ZFNB_CACHE), or fewer layers."
-        )
 
 
 class LayerFile:

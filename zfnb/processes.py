@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,10 +18,19 @@ from zfnb.errors import BadInput, UnknownName
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together: `torchrun` starts them, or there is only this one."""
+    """The processes that train together: `torchrun` starts them, or there is only this one.
+
+    Attributes
+    ----------
+    rank, world : int
+        This process's number, and how many there are.
+    local : int
+        This process's number among those of its machine.
+    """
 
     rank: int = 0
     world: int = 1
+    local: int = 0
 
     def part(self, count: int) -> slice:
         """This process's share of a batch."""
@@ -36,6 +46,13 @@ class Processes:
         """Give all processes the values of the first one."""
         for tensor in tensors if self.world > 1 else ():
             dist.broadcast(tensor, 0)
+
+    def gather(self, value: Any) -> list:
+        """The `value` of each process, in order; everyone waits for the last one."""
+        values = [value] * self.world
+        if self.world > 1:
+            dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         if self.world > 1:
@@ -56,7 +73,8 @@ def processes(device: torch.device):
             "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1)
         )
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        yield Processes(dist.get_rank(), dist.get_world_size(), local)
     finally:
         if ours:
             dist.destroy_process_group()

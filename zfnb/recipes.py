@@ -217,8 +217,8 @@ def cosine(progress: float, warm_up: float) -> float:
 def trapezoid(done: float, epochs: float, warm_up: float, cool_down: float) -> float:
     """Factor on the learning rate after `done` epochs: up, level, then straight down to 0.
 
-    It learns as well as a cosine. But all that comes before the cool-down is the same whatever the
-    number of epochs, so one long run can also be finished early; see `zfnb.branch`.
+    All that comes before the cool-down is the same whatever the number of epochs. So a long run can
+    be finished early, or be made longer, at any time before its cool-down; see `zfnb.branch`.
     """
     up = done / warm_up if warm_up else 1.0
     down = (epochs - done) / cool_down if cool_down else 1.0

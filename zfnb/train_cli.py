@@ -22,7 +22,12 @@ def train(
     network: Annotated[str, typer.Argument(help="a name from `zfnb models`, e.g. zfnet")],
     data: Annotated[str, typer.Option(help="dataset: tiny-imagenet, imagenet, stamps, ...")],
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the run; runs/NETWORK")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of the run; several machines: on a disk they share; runs/NETWORK"
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="paper or modern")] = "modern",
     weights: Annotated[
         str | None, typer.Option(help="fine-tune these: a name from `zfnb models`, or a file")
@@ -51,7 +56,13 @@ def train(
     holdout: Annotated[
         int, typer.Option(help="pictures a class kept out, to tune on; recipe paper needs some")
     ] = 0,
-    cache: Annotated[Path | None, typer.Option(help="folder of decoded pictures")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of decoded pictures, 3 x side x side bytes each: ImageNet's (side 256) "
+            "are 252 GB; in $ZFNB_CACHE, else the system's"
+        ),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="decode every epoch")] = False,
     workers: Annotated[int, typer.Option(min=0, help="processes that read pictures")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch")] = None,

@@ -81,6 +81,7 @@ from zfnb.winograd import use_winograd
 
 PRECISIONS = ("float32", "bfloat16")
 FLUSH_EVERY = 50  # steps between looks at the losses: each look waits for the device
+SHARE = "choose an --out that all machines see, on a disk that they share"
 
 
 @dataclass(frozen=True)
@@ -261,10 +262,14 @@ class Run:
         size = stored_size(self.settings.data, self.settings.input_size)
         if cache is None:
             return Squares(self.train_set, size)
-        if self.group.rank == 0:
-            with checkpoints.saving(cache):
-                cached(self.train_set, size, cache, self.workers, self.progress)
-        self.group.wait()
+        rank = self.group.rank
+        # One process decodes for all; then one on each machine that does not see the first one's
+        # folder.
+        for decodes in (rank == 0, rank > 0 and self.group.local == 0):
+            if decodes:
+                with checkpoints.saving(cache):
+                    cached(self.train_set, size, cache, self.workers, self.progress)
+            self.group.wait()
         return cached(self.train_set, size, cache, self.workers, False)
 
     def _network(self) -> Network:
@@ -573,7 +578,6 @@ class Run:
         self.plateau = Plateau(**state["plateau"])
         if self.group.rank == 0 and self.log.exists():
             os.truncate(self.log, min(state["log_bytes"], self.log.stat().st_size))
-        self.group.wait()
         return True
 
     def clear(self) -> None:
@@ -587,7 +591,24 @@ class Run:
             for pattern in ("checkpoints/step-*", "snapshots/epoch-*.safetensors"):
                 for left in self.folder.glob(pattern):
                     left.unlink(missing_ok=True)
-        self.group.wait()
+
+    def check_together(self) -> None:
+        """Refuse, in all processes, those that would not begin where the first one begins.
+
+        Gradients of different weights can be averaged, but mean nothing. It happens to machines
+        that look for the checkpoint each on a disk of its own. Waits for all processes.
+        """
+        if self.group.world == 1:
+            return
+        first, *others = self.group.gather((self.epoch, self.step, checksum(self.net)))
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                places = [f"epoch {epoch}, step {step}" for epoch, step, _ in (first, other)]
+                with_other = ", with other weights" if other[:2] == first[:2] else ""
+                raise BadInput(
+                    f"In {self.folder} process 0 stands at {places[0]}, and process {rank} at "
+                    f"{places[1]}{with_other}; {SHARE}."
+                )
 
 
 def tensorboard_writer(folder: Path, step: int):
@@ -673,6 +694,10 @@ def train(
     are those of one process, to rounding, but for what each process draws or measures on its own
     share: dropout, and on CPUs the means and variances of batch normalisation.
 
+    Several machines need a `folder` that all of them see, to go on with a run or to branch; where
+    they stand at different places in it, all refuse. A `cache` that they share is decoded once,
+    else once on each machine, one machine after the first.
+
     Parameters
     ----------
     settings : Settings
@@ -723,11 +748,16 @@ def train(
     chosen = choose_device(device)
     with processes(chosen) as group:
         begun = (folder / "run.json").exists()
+        sees = group.gather(begun)  # before the first process writes it
+        if len(set(sees)) > 1:
+            raise BadInput(
+                f"Process {sees.index(True)} finds a run in {folder}, and process "
+                f"{sees.index(False)} finds none; {SHARE}."
+            )
         if begun and not resume:
             raise BadInput(
                 f"{folder} holds a run already; continue it with --resume, or choose another --out."
             )
-        group.wait()
         run = Run(
             settings,
             train_set,
@@ -761,12 +791,13 @@ def train(
                         Path(branch_of), folder, settings, run.steps_per_epoch, facts
                     )
                 group.wait()
-                if not run.restore():
+                if not any(group.gather(run.restore())):
                     raise BadInput(
                         f"The checkpoint of the run in {branch_of} has not arrived in {folder}: "
-                        "that run wrote newer ones meanwhile, or this process cannot read the "
-                        "folder; try again."
+                        "that run wrote newer ones meanwhile, or the folder cannot be read; try "
+                        "again."
                     )
+        run.check_together()  # and wait: nobody reads a checkpoint when the first one writes
         try:
             if group.rank == 0:
                 if tensorboard:  # before there is a run: its package may be missing
