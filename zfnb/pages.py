@@ -45,8 +45,7 @@ SHOWN = [
     "text/markdown",
     "text/plain",
 ]
-# The last state of tqdm's bar, finished: where a run hung, a bar that is not tells something.
-FINISHED_BAR = re.compile(r"100%\|[^|]*\|.*\]\s*")
+BAR = re.compile(r"\d+%\|[^|]*\|.*\]\s*")  # a state of tqdm's
 FIGURE = r"[-−+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?"
 NUMBER = re.compile(rf"{FIGURE}( ± {FIGURE})?( ?%)?|[-−]?inf|nan|NaN|None|–|")
 
@@ -126,8 +125,8 @@ def page(entry: Entry, before: Entry | None = None, after: Entry | None = None) 
     """
     nb = entry.nb
     for cell in nb.cells:
-        if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not is_finished_bar(output)]
+        if "outputs" in cell and entry.run.status == "passed":  # else a bar tells how far it came
+            cell.outputs = [output for output in cell.outputs if not is_bar(output)]
         for output in cell.get("outputs", []):
             if "data" in output:
                 output.metadata["zfnb_alt"] = notebooks.describe_picture(nb, cell, output)
@@ -208,12 +207,12 @@ def css() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{over}\n{style}"
 
 
-def is_finished_bar(output: NotebookNode) -> bool:
-    """Whether an output is nothing but progress bars that came to their end."""
+def is_bar(output: NotebookNode) -> bool:
+    """Whether an output is nothing but progress bars."""
     if output.output_type != "stream" or output.name != "stderr":
         return False
     lines = [line for line in "".join(output.text).split("\n") if line.strip()]
-    return all(FINISHED_BAR.search(line.split("\r")[-1]) for line in lines)
+    return all(BAR.search(line.split("\r")[-1]) for line in lines)
 
 
 def align_numbers(table: Tag) -> None:
