@@ -239,6 +239,9 @@ def test_columns_of_numbers_are_flush_right():
         pages.align_numbers(table)
         right = [cell.get_text() for cell in table.select(".number")]
         assert right[:4] == ["weights", "spread", "error", "share"] and len(right) == 12
+    several = BeautifulSoup(frame.set_index(["layer", "size"]).to_html(), "html.parser").table
+    pages.align_numbers(several)  # of two indices the first may span rows
+    assert len(several.select("td.number")) == 2 * 4
     uneven = BeautifulSoup(
         "<table><tbody><tr><td>1</td></tr><tr></tr></tbody></table>", "html.parser"
     )

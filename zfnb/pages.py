@@ -217,13 +217,15 @@ def is_bar(output: NotebookNode) -> bool:
 
 def align_numbers(table: Tag) -> None:
     """Mark the cells of columns of numbers, which are easier to compare flush right."""
-    body = [row.find_all(["th", "td"]) for row in table.select("tbody tr")]
-    columns = zip(*body, strict=True) if len({len(row) for row in body}) == 1 else []
-    for i, column in enumerate(columns):
+    body = [row.find_all("td") for row in table.select("tbody tr")]  # names of rows are th
+    count = len(body[0]) if body else 0
+    if not count or any(len(row) != count for row in body):
+        return
+    heads = [row.find_all(["th", "td"])[-count:] for row in table.select("thead tr")]
+    for i, column in enumerate(zip(*body, strict=True)):
         words = [cell.get_text().strip() for cell in column]
-        if column[0].name == "td" and all(map(NUMBER.fullmatch, words)) and any(words):
-            heads = [row.find_all(["th", "td"]) for row in table.select("thead tr")]
-            for cell in (*column, *(row[i] for row in heads if len(row) == len(body[0]))):
+        if all(map(NUMBER.fullmatch, words)) and any(words):
+            for cell in (*column, *(row[i] for row in heads if len(row) == count)):
                 cell["class"] = [*cell.get("class", []), "number"]
 
 
