@@ -259,7 +259,8 @@ def finish(name: str, rows: list[Row], arguments: argparse.Namespace, facts: dic
             str(row.disturbed),
         )
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(table)
+    if rows:
+        console.print(table)
     for key, value in facts.items():
         console.print(f"{key}: {value}")
     if arguments.write:
