@@ -132,6 +132,12 @@ def test_a_damaged_file_of_results(tmp_path, text):
         read_results(path, "zfnb do", lambda found: len(found["rows"]))
 
 
+def test_no_file_of_results(tmp_path):
+    said = r"^There is no file table9\.json; make it with `zfnb do`\.$"
+    with pytest.raises(BadInput, match=said):
+        read_results(tmp_path / "table9.json", "zfnb do")
+
+
 def test_a_file_of_results(tmp_path):
     path = tmp_path / "table9.json"
     path.write_text(json.dumps({"rows": [1, 2]}))

@@ -228,10 +228,12 @@ def read_results(path: Path, again: str, check: Callable[[Any], Any] = lambda fo
     Raises
     ------
     BadInput
-        A file that cannot be read, or of another form.
+        A file that is not there, that cannot be read, or of another form.
     """
     try:
         return check(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise BadInput(f"There is no file {path.name}; make it with `{again}`.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             f"{path.name} is damaged ({error}); remove it and make it again with `{again}`."
