@@ -17,17 +17,15 @@ from statistics import median
 import numpy as np
 import skimage.data
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from benchmarks.timing import compare, finish, interleaved, parser, rounds
+from benchmarks.training import Step
 from zfnb.batches import CachedSquares, Squares, decode, fetch, training_inputs
 from zfnb.compat import torchvision
 from zfnb.data.folders import folder_dataset
 from zfnb.memory import keep_memory
-from zfnb.models import build, describe_variant
 from zfnb.recipes import recipe_named
-from zfnb.winograd import use_winograd
 
 PICTURES, BATCH, SIDE = 256, 32, 256
 CACHED_BOUND = 0.1  # of a step's time
@@ -48,24 +46,6 @@ def photographs(folder: Path, count: int) -> Path:
     return folder
 
 
-def step_of_zfnet():
-    """A training step on one batch, as in `benchmarks.training`, at full size."""
-    torch.manual_seed(0)
-    net = build(describe_variant("zfnet", batch_norm=True), 1000)
-    net = use_winograd(net.to(memory_format=torch.channels_last).train())
-    optimizer = torch.optim.SGD(net.parameters(), 1e-4, 0.9, fused=True)
-    x = torch.randn(BATCH, 3, 224, 224).contiguous(memory_format=torch.channels_last)
-    targets = torch.randint(0, 1000, (BATCH,))
-
-    def step() -> None:
-        loss = F.cross_entropy(net(x), targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    return net, step
-
-
 def per_second(squares: Squares, workers: int) -> float:
     """Decoded pictures a second over all of them, the start of the workers left out."""
     batches = np.arange(len(squares)).reshape(-1, BATCH)
@@ -80,7 +60,7 @@ def main() -> int:
     arguments = parser(__doc__, repeats=6).parse_args()
     torch.set_num_threads(arguments.threads)
     keep_memory()
-    net, step = step_of_zfnet()
+    step = Step("zfnet", True, 224, BATCH, 1000)
     recipe, generator = recipe_named("paper"), torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         dataset = folder_dataset(photographs(Path(folder) / "pictures", PICTURES))
@@ -94,7 +74,7 @@ def main() -> int:
         def inputs() -> None:
             drawn = torch.randint(0, PICTURES, (BATCH,), generator=generator).numpy()
             batch = stored.__getitems__(drawn)
-            training_inputs(batch, net.preprocessing, recipe.augmentation, generator)
+            training_inputs(batch, step.net.preprocessing, recipe.augmentation, generator)
 
         def peer() -> None:
             torch.stack([theirs(Image.open(dataset.path(i)).convert("RGB")) for i in some])

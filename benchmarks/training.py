@@ -50,16 +50,23 @@ print(statistics.median(times[3:]))
 class Step:
     """A step of stochastic gradient descent on one fixed batch."""
 
-    def __init__(self, network: str, winograd: bool):
+    def __init__(
+        self,
+        network: str,
+        winograd: bool,
+        size: int = SIZE,
+        batch: int = BATCH,
+        classes: int = CLASSES,
+    ):
         torch.manual_seed(0)
-        description = describe_variant(network, input_size=SIZE, batch_norm=True)
-        self.net = build(description, CLASSES).to(memory_format=torch.channels_last).train()
+        description = describe_variant(network, input_size=size, batch_norm=True)
+        self.net = build(description, classes).to(memory_format=torch.channels_last).train()
         if winograd:
             use_winograd(self.net)
         self.optimizer = torch.optim.SGD(self.net.parameters(), 1e-4, 0.9, fused=True)
-        x = torch.randn(BATCH, 3, SIZE, SIZE)
+        x = torch.randn(batch, 3, size, size)
         self.x = x.contiguous(memory_format=torch.channels_last)
-        self.targets = torch.randint(0, CLASSES, (BATCH,))
+        self.targets = torch.randint(0, classes, (batch,))
 
     def __call__(self) -> None:
         loss = F.cross_entropy(self.net(self.x), self.targets)

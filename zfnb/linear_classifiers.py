@@ -35,6 +35,13 @@ GRIDS = dict.fromkeys(ALL_KINDS, (1.0, 10.0, 100.0)) | {"softmax": (10.0, 100.0,
 UNCHOSEN = dict.fromkeys(ALL_KINDS, 10.0) | {"softmax": 100.0}
 
 
+def check_kinds(kinds: Sequence[str] | None, valid: Sequence[str]) -> None:
+    """Refuse a mistyped kind of classifier before the features are computed, and not after."""
+    for kind in kinds or ():
+        if kind not in valid:
+            raise UnknownName.of("kind of classifier", kind, valid)
+
+
 @dataclass(frozen=True)
 class LinearClassifier:
     """A classifier that only asks for dot products with its training vectors.
@@ -246,8 +253,7 @@ def choose(
     UnknownName, BadInput
         Another kind; an empty grid, fewer than two parts, groups that do not fit.
     """
-    if kind not in ALL_KINDS:
-        raise UnknownName.of("kind of classifier", kind, ALL_KINDS)
+    check_kinds([kind], ALL_KINDS)
     if parts < 2:
         raise BadInput(f"parts must be at least 2, not {parts}.")
     targets = np.asarray(targets)

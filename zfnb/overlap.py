@@ -272,7 +272,6 @@ def search(
         words = [f"{pair.correlation:.3f}", a.key(pair.known), b.key(pair.tested)]
         typer.echo("\t".join([*words, *(["mirrored"] if pair.flipped else [])]))
     count = len({pair.tested for pair in pairs})
-    words = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g}"
     content = {
         "known": {"name": known, "pictures": len(a)},
         "tested": {"name": tested, "pictures": len(b)},
@@ -286,14 +285,15 @@ def search(
             }
             for pair in pairs
         ],
-        "measured": {
-            **measurement(words + " --flips" * flips, torch.device("cpu")),
-            "seconds": round(time.perf_counter() - began, 1),
-        },
     }
     typer.echo(in_words(content), err=True)
     if results is None:
         return
+    command = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g}"
+    content["measured"] = {
+        **measurement(command + " --flips" * flips, torch.device("cpu")),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, content)
 

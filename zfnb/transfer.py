@@ -30,7 +30,7 @@ import numpy as np
 
 from zfnb.checkpoints import saving
 from zfnb.data.base import PictureDataset
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import BadInput
 from zfnb.evaluate import probabilities
 from zfnb.feature_cache import Features, extract, top_of_layer
 from zfnb.files import replacing
@@ -41,6 +41,7 @@ from zfnb.linear_classifiers import (
     UNCHOSEN,
     LinearClassifier,
     best_of,
+    check_kinds,
     choose,
     fit_softmax,
     fit_svm,
@@ -499,8 +500,7 @@ def several_objects(
     UnknownName, BadInput
         Another kind; arrays that do not fit, an empty grid, no class to be measured.
     """
-    if kind not in KINDS:
-        raise UnknownName.of("kind of classifier", kind, KINDS)
+    check_kinds([kind], KINDS)
     labels, train, test = np.asarray(labels), np.asarray(train), np.asarray(test)
     if labels.ndim != 2 or products.shape != (len(labels),) * 2:
         raise BadInput(

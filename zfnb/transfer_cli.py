@@ -26,9 +26,9 @@ import typer
 
 import zfnb
 from zfnb.data import PictureDataset, load_dataset
-from zfnb.errors import BadInput, UnknownName
+from zfnb.errors import BadInput
 from zfnb.fine_tuning import LR
-from zfnb.linear_classifiers import ALL_KINDS, KINDS
+from zfnb.linear_classifiers import ALL_KINDS, KINDS, check_kinds
 from zfnb.models import Network
 from zfnb.named import network_and_weights, network_name, weights_name
 from zfnb.paths import cache_root, results_file
@@ -202,13 +202,6 @@ def begin(command: str, asked: Asked, largest: bool = False) -> Work:
 def groups_of(dataset: PictureDataset) -> np.ndarray:
     """(N,) int: the group of each picture."""
     return np.array([dataset.group(item) for item in range(len(dataset))])
-
-
-def check_kinds(kinds: Sequence[str] | None, valid: Sequence[str]) -> None:
-    """Refuse a mistyped kind of classifier before the features are computed, and not after."""
-    for kind in kinds or ():
-        if kind not in valid:
-            raise UnknownName.of("kind of classifier", kind, valid)
 
 
 def prepare(asked: Asked) -> torch.device:

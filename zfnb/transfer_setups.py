@@ -20,7 +20,7 @@ import torch
 from zfnb.batches import seeded
 from zfnb.data import PictureDataset, load_dataset
 from zfnb.errors import UnknownName
-from zfnb.linear_classifiers import KINDS
+from zfnb.linear_classifiers import KINDS, check_kinds
 from zfnb.models import Network, load_model
 from zfnb.protocols import Draw, Part, draws, feasible_counts, protocol_named
 from zfnb.recipes import RECIPES
@@ -184,9 +184,7 @@ def voc_rows(
     UnknownName, BadInput
         Another kind; damaged lists of pictures; no class to be measured.
     """
-    for kind in kinds:  # before the features are computed
-        if kind not in KINDS:
-            raise UnknownName.of("kind of classifier", kind, KINDS)
+    check_kinds(kinds, KINDS)
     dataset = load_dataset("voc2012", "trainval", root)
     parts = [load_dataset("voc2012", split, root) for split in ("train", "val")]
     number = layers_to_compare(net)[-1]
