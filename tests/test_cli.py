@@ -135,6 +135,7 @@ def test_paths_given_to_notebooks_are_found_from_where_they_run(monkeypatch, tmp
     (tmp_path / "cat.jpg").write_bytes(b"")
     assert cli.absolute("cat.jpg") == str(tmp_path / "cat.jpg")
     assert cli.absolute("runs/mine") == str(tmp_path / "runs" / "mine")
+    assert cli.absolute("./zfnet") == str(tmp_path / "zfnet")
     for name in ("zfnet", "dog.jpg", "runs/other", "0.5", "[3, 4]", ""):  # names, not files
         assert cli.absolute(name) == name
 

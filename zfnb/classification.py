@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zfnb.chance import more_than_chance
+from zfnb.chance import counts_from, more_than_chance
 from zfnb.data import PictureDataset, all_stamps
 from zfnb.data.base import class_names
 from zfnb.errors import BadInput, MissingData
@@ -34,7 +34,6 @@ from zfnb.runs import read_results
 
 Scores = dict[str, dict[int, Tensor]]  # network -> crops -> (N, K) probabilities
 CONFUSED = 40  # pairs of classes that are kept
-SURE = 2.0  # standard errors from which on a difference counts as more than chance
 # What the embedded networks are called in figures, in the order in which they are named.
 SHORT = {
     "zfnet:tiny-imagenet": "ZFNet",
@@ -97,8 +96,8 @@ class Gain:
 
     @property
     def agrees(self) -> bool | str:
-        """Whether the error is lower: True or False by more than `SURE` standard errors."""
-        return more_than_chance(self.points, SURE * self.error)
+        """Whether the error is lower; True or False by more than chance, as `zfnb.chance` has it."""
+        return more_than_chance(self.points, counts_from(math.inf) * self.error)
 
     @property
     def words(self) -> str:

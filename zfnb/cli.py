@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -87,9 +88,12 @@ def numbers_of(only: list[str] | None, more: list[str] | None = None) -> list[st
 
 
 def absolute(value: str) -> str:
-    """The full path of what looks like a file or folder and is there; notebooks run elsewhere."""
+    """The full path of what looks like a file or folder and is there; notebooks run elsewhere.
+
+    A bare name may be one of a network or a dataset; a folder beside it is written ./name.
+    """
     path = Path(value)
-    looks_like_one = bool(path.suffix) or len(path.parts) > 1
+    looks_like_one = bool(path.suffix) or "/" in value or os.sep in value
     return str(path.resolve()) if looks_like_one and path.exists() else value
 
 
