@@ -34,14 +34,15 @@ def main() -> int:
         words += ["--splits", str(arguments.splits), "--threads", str(arguments.threads)]
         words += ["--cache", folder, "--results", str(results)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
+        environment["ZFNB_CACHE"] = folder  # which pictures can be read is kept there
         start = time.time()
         subprocess.run(words, check=True, env=environment)
         end = time.time()
         (run,) = json.loads(results.read_text(encoding="utf-8"))["runs"]
         features = [p for p in Path(folder).rglob("*.npy") if "products" not in p.name]
         extracted = max(path.stat().st_mtime for path in features)
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # ru_maxrss is in bytes there, else in KB
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e9
+    peak *= 1 if sys.platform == "darwin" else 1024  # in bytes there, else in KiB
     facts = {
         "network": f"{run['network']}:{run['weights']}",
         "pictures": run["data"]["pictures"],

@@ -207,6 +207,19 @@ def test_pictures_that_cannot_be_read_are_marked(net, dataset, tmp_path):
     assert np.array_equal(again.readable, found.readable)
 
 
+@pytest.mark.filterwarnings("ignore:Skipped", "ignore:1 of 23 pictures")
+def test_pictures_that_were_mended_get_their_features(net, dataset, tmp_path, passes):
+    whole = dataset.path(3).read_bytes()
+    dataset.path(3).write_bytes(bytes(len(whole)))  # a copy that was begun, of the same size
+    assert not extract(net, dataset, ["fc7"], tmp_path / "cache")["fc7"].readable[3]
+    dataset.path(3).write_bytes(whole)
+    passes.clear()
+    found = extract(net, dataset, ["fc7"], tmp_path / "cache")["fc7"]
+    assert sum(passes) == 5  # its block
+    fresh = extract(net, dataset, ["fc7"], tmp_path / "another")["fc7"]
+    assert found.readable.all() and np.array_equal(found.values, fresh.values)
+
+
 def test_the_paper_counts_layers_with_their_pool_and_norm(net, trunk):
     names = [top_of_layer(net, number) for number in range(1, 9)]
     assert names == ["norm1", "norm2", "conv3", "conv4", "pool5", "fc6", "fc7", "fc8"]

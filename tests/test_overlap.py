@@ -150,12 +150,20 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
             path = tmp_path / name / "all" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path)
-    monkeypatch.setattr(
-        overlap_module, "load_dataset", lambda name, split, root: folder_dataset(tmp_path / name)
-    )
+    asked = []
+
+    def opened(name, split, root):
+        asked.append((name, split))
+        return folder_dataset(tmp_path / ("b" if name == "voc2012" else name))
+
+    monkeypatch.setattr(overlap_module, "load_dataset", opened)
     plain = CliRunner().invoke(overlap_module.app, ["a", "b"])
     assert plain.exit_code == 0 and plain.stdout == ""
-    assert "0 of the 2 pictures of b are also among the 6 of a." in plain.stderr
+    assert "0 of the 2 pictures of b (train) are also among the 6 of a (train)." in plain.stderr
+    assert CliRunner().invoke(overlap_module.app, ["a", "voc2012"]).exit_code == 0
+    assert CliRunner().invoke(overlap_module.app, ["a", "b", "--split", "test"]).exit_code == 0
+    assert asked[1::2] == [("b", "train"), ("voc2012", "val"), ("b", "test")]  # val: Table 6's
+    assert {split for _, split in asked[::2]} == {"train"}
     results = tmp_path / "new" / "overlap.json"
     words = ["a", "b", "--flips", "--results", str(results)]
     turned = CliRunner().invoke(overlap_module.app, words)
@@ -165,10 +173,10 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
     assert "4.png" in known and "1.png" in tested
     assert "1 of the 2 pictures" in turned.stderr
     kept = json.loads(results.read_text())
-    assert kept["in_both"] == 1 and kept["tested"] == {"name": "b", "pictures": 2}
+    assert kept["in_both"] == 1 and kept["tested"] == {"name": "b", "split": "train", "pictures": 2}
     (pair,) = kept["pairs"]
     assert (pair["known"], pair["tested"], pair["mirrored"]) == (known, tested, True)
-    again = "python -m zfnb.overlap a b --threshold 0.95 --flips"
+    again = "python -m zfnb.overlap a b --threshold 0.95 --split train --flips"
     assert kept["measured"]["command"] == again and str(tmp_path) not in results.read_text()
     assert overlap_module.kept(results) == kept
     results.write_text("{}")
@@ -179,6 +187,14 @@ def test_the_command_prints_pairs(scenes, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         overlap_module.main()
     assert left.value.code == 2 and "threshold must be" in capsys.readouterr().err
+
+
+def test_words_name_the_split():
+    content = {"known": {"name": "x", "split": "train", "pictures": 2000}, "in_both": 3}
+    content["tested"] = {"name": "y", "split": "val", "pictures": 9}
+    assert overlap_module.in_words(content) == (
+        "3 of the 9 pictures of y (val) are also among the 2,000 of x (train)."
+    )
 
 
 def test_what_is_kept():

@@ -153,6 +153,9 @@ def test_pictures_are_named_in_a_file(tmp_path):
     path = tmp_path / "gone.tsv"
     path.write_text("number 4\n\n0.981\ttrain/x.jpg\tnumber 2\n0.97\ty\tnumber 4\tmirrored\n")
     assert items_of(Numbers(10), path) == [4, 2]
+    for encoding in ("utf-16", "utf-8-sig"):  # of PowerShell's ">", of editors on Windows
+        path.write_text("number 4\n0.97\ty\tnumber 2\n", encoding=encoding)
+        assert items_of(Numbers(10), path) == [4, 2]
     path.write_text("")
     assert items_of(Numbers(10), path) == []
     path.write_text("number 4\nnumber 11\n")

@@ -396,6 +396,8 @@ def test_bad_calls_name_the_choices(made, tmp_path):
         ("2", float, 2),
         ("true", bool, True),
         ("007", str, "007"),
+        ("/pictures/cat #2.png", str, "/pictures/cat #2.png"),
+        ("'007'", str, "007"),
         ("null", str | None, None),
         ("[1, 2]", list[int], [1, 2]),
         ("[conv1, conv5]", tuple[str, ...], ["conv1", "conv5"]),

@@ -138,6 +138,11 @@ def test_no_file_of_results(tmp_path):
         read_results(tmp_path / "table9.json", "zfnb do")
 
 
+def test_a_folder_is_no_file_of_results(tmp_path):
+    with pytest.raises(BadInput, match=r"is a folder; give a file in it, such as .*results\.json"):
+        read_results(tmp_path, "zfnb do")
+
+
 def test_a_file_of_results(tmp_path):
     path = tmp_path / "table9.json"
     path.write_text(json.dumps({"rows": [1, 2]}))

@@ -131,6 +131,7 @@ def test_numbers_as_files_keep_them():
         ("Sec. 4.3, Fig. 8, Table 1", {"Fig. 8", "Table 1"}),
         ("Sec. 4.3", {"Sec. 4.3"}),
         ("Sec. 5.3, Table 7, Caltech-101", {"Table 7"}),
+        ("Sec. 5.3, Table 7 (256)", {"Table 7 (256)"}),
         ("elsewhere", set()),
     ],
 )

@@ -214,6 +214,16 @@ def test_layers_are_compared(net, dataset, tmp_path):
     assert mean_and_spread(found["svm", 1])[0] > 90  # colours, which layer 1 tells apart
 
 
+def test_a_drawn_picture_without_features_is_refused(net, dataset, tmp_path):
+    drawn = draws(dataset.targets, [4], splits=1, test=2)
+    found = transfer.layer_features(net, dataset, [1], folder=tmp_path / "cache")
+    readable = np.ones(len(dataset), dtype=bool)
+    readable[drawn[4][0].test[0]] = False
+    found[1] = replace(found[1], readable=readable)
+    with pytest.raises(BadInput, match="1 of the pictures drawn could not be read"):
+        compare_layers(found, dataset.targets, drawn)
+
+
 def test_the_trunk_has_no_layer_7(trunk):
     assert layers_to_compare(trunk) == [1, 2, 3, 4, 5]
 
@@ -497,6 +507,17 @@ def test_results_files(tmp_path):
             kept(name, path)
 
 
+def test_folders_of_ones_own_do_not_replace_each_other():
+    """All of them are called "folder"."""
+    one, other = run_of(), run_of()
+    one["data"], other["data"] = ({"name": "folder", "fingerprint": f} for f in "ab")
+    content = with_run(with_run({"name": "table7", "runs": []}, one), other)
+    assert content["runs"] == [one, other]
+    assert with_run(content, one)["runs"] == [other, one]
+    work = SimpleNamespace(command="table7", asked=transfer_cli.Asked(data="pictures/mine"))
+    assert "--data mine " in transfer_cli.command_line(work, "zfnet:random")
+
+
 def test_weights_files_of_one_name_do_not_replace_each_other():
     def one(weights, checksum, **facts):
         return {**run_of("zfnet"), "weights": weights, "checksum": checksum, **facts}
@@ -553,6 +574,24 @@ def test_the_command_writes_a_table(command, tmp_path):
     assert curve["count"].tolist() == [1, 6] and curve["splits"].tolist() == [2, 2]
 
 
+def test_what_would_measure_nothing_is_refused_and_nothing_is_lost(command, tmp_path):
+    words = ["--cache", str(tmp_path / "cache"), "--count", "4", "--layer", "1"]
+    assert command("table7", *words, "--classifier", "svm").exit_code == 0
+    before = (tmp_path / "table7.json").read_text()
+    refusal = command("table7", *words, "--classifier", "softmax").exception
+    assert isinstance(refusal, BadInput) and "layers from 5 on; give --layer 5" in str(refusal)
+    assert (tmp_path / "table7.json").read_text() == before
+
+
+def test_networks_of_one_name_are_refused_before_the_first_begins(command, tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    other = (tmp_path / "small.safetensors").rename(tmp_path / "b" / "small.safetensors")
+    words = ("--count", "4", "--network", f"zfnet:{other}")
+    refusal = command("table7", *words).exception
+    assert isinstance(refusal, BadInput)
+    assert "Two of the networks are called zfnet:small.safetensors" in str(refusal)
+
+
 @pytest.mark.parametrize("name", ["table7", "scratch"])
 def test_a_damaged_results_file_is_said_before_anything_is_computed(
     command, tmp_path, monkeypatch, name
@@ -579,7 +618,8 @@ def test_another_weights_file_is_refused_before_anything_is_computed(
     monkeypatch.setattr(transfer_cli, "layer_features", computed)
     monkeypatch.setattr(transfer_cli, "train_network", computed)
     old = {"network": "zfnet", "weights": "small.safetensors", "checksum": "another", "rows": []}
-    old |= {"data": {"name": folder_dataset(tmp_path / "data").name}}
+    data = folder_dataset(tmp_path / "data")
+    old |= {"data": {"name": data.name, "fingerprint": data.fingerprint()[:16]}}
     old |= {"settings": {}} if name == "scratch" else {}
     table = "table4" if name == "scratch" else name
     path = tmp_path / "some.json"

@@ -25,9 +25,14 @@ def folder(tmp_path):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """Counts how often all pictures are opened."""
+    """How many pictures are opened each time."""
     seen, look = [], module.unreadable
-    monkeypatch.setattr(module, "unreadable", lambda *given: seen.append(1) or look(*given))
+
+    def counted(dataset, workers, items):
+        seen.append(len(dataset) if items is None else len(items))
+        return look(dataset, workers, items=items)
+
+    monkeypatch.setattr(module, "unreadable", counted)
     return seen
 
 
@@ -36,14 +41,28 @@ def test_pictures_are_opened_once(folder, tmp_path, looks):
         warnings.simplefilter("error")
         for _ in range(2):
             assert usable(folder_dataset(folder), tmp_path / "kept").tolist() == [True] * 6
-    assert len(looks) == 1
+    assert looks == [6]
     (folder / "a" / "2.png").write_bytes(b"no picture")
     (folder / "b" / "5.png").write_bytes((folder / "b" / "5.png").read_bytes()[:40])
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"2 of 6 pictures of folder .*2\.png"):
             found = usable(folder_dataset(folder), tmp_path / "kept")
         assert found.tolist() == [True, False, True, True, True, False]
-    assert len(looks) == 2
+    assert looks == [6, 6, 2]
+
+
+def test_a_picture_that_was_mended_is_drawn_though_its_size_is_the_same(folder, tmp_path, looks):
+    path = folder / "a" / "2.png"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))  # a copy that was begun
+    with pytest.warns(UserWarning, match="1 of 6 pictures"):
+        assert not usable(folder_dataset(folder), tmp_path / "kept")[1]
+    path.write_bytes(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert usable(folder_dataset(folder), tmp_path / "kept").all()
+    assert looks == [6, 1]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": "b"}', '{"6": "there is no such picture"}'])

@@ -96,7 +96,7 @@ class Gain:
 
     @property
     def agrees(self) -> bool | str:
-        """Whether the error is lower; True or False by more than chance, as `zfnb.chance` has it."""
+        """Whether the error is lower; True or False by more than chance (`zfnb.chance`)."""
         return more_than_chance(self.points, counts_from(math.inf) * self.error)
 
     @property

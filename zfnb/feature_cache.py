@@ -24,7 +24,7 @@ import re
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,8 @@ from tqdm import tqdm
 from zfnb.activations import as_input, dataset_fingerprint, preparation
 from zfnb.adopt import as_network
 from zfnb.checkpoints import check_space, saving
-from zfnb.data.loading import iterate
+from zfnb.data.base import PictureDataset
+from zfnb.data.loading import iterate, unreadable
 from zfnb.errors import BadInput
 from zfnb.files import replacing
 from zfnb.models import Network, check_images, device_of, evaluating
@@ -184,6 +185,7 @@ def extract(
     )
     for file in files.values():
         file.make() if file in new else file.read()
+    _forget_mended(dataset, files.values())
     _fill(net, dataset, files, batch, workers, progress, on_block)
     unread = {int(item) for file in files.values() for item in file.skipped}
     readable = np.ones(len(dataset), dtype=bool)
@@ -306,6 +308,20 @@ class LayerFile:
         notes = {"layer": self.layer, "checksums": self.sums, "skipped": self.skipped}
         with saving(self.notes), replacing(self.notes) as temporary:
             temporary.write_text(json.dumps(notes), encoding="utf-8")
+
+
+def _forget_mended(dataset: Dataset, files: Collection[LayerFile]) -> None:
+    """Let blocks count as not done whose unreadable pictures can be read by now.
+
+    A copy that has been completed may be of the same size, and so under the same name.
+    """
+    noted = sorted({int(item) for file in files for item in file.skipped})
+    if not noted or not isinstance(dataset, PictureDataset):
+        return
+    still = unreadable(dataset, items=noted)
+    for file in files:
+        for item in {int(item) for item in file.skipped} - set(still):
+            file.sums[item // BLOCK] = None
 
 
 def rows(block: int, pictures: int) -> slice:

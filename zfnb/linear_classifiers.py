@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import cholesky, solve_triangular
 from scipy.special import softmax
 
 from zfnb.errors import BadInput, UnknownName
@@ -198,7 +198,9 @@ def fit_softmax(
         raise BadInput("A classifier needs pictures of at least two classes.")
     # Rows of L with L L^T = X X^T. Rounding may have made that not quite positive: add a little.
     little = 1e-5 * (np.trace(gram) / len(gram) or 1.0)
-    lower = np.linalg.cholesky(gram.astype(np.float64) + little * np.eye(len(gram)))
+    lower = gram.astype(np.float64)
+    lower[np.diag_indices_from(lower)] += little
+    lower = cholesky(lower, lower=True, overwrite_a=True)
     model = LogisticRegression(C=c, tol=tolerance, max_iter=500)
     model.fit(lower.astype(np.float32)[rows], classes[labels], sample_weight=weight)
     alpha = solve_triangular(lower, model.coef_.T.astype(np.float64), lower=True, trans="T")

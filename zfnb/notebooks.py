@@ -130,11 +130,17 @@ def matches(value, hint) -> bool:
 
 
 def typed(name: str, given, hint):
-    """The value of a parameter: text is read as YAML, then checked against the declared type."""
+    """The value of a parameter: text is read as YAML, then checked against the declared type.
+
+    What is text to YAML too stays as it was given, but for quotes around it: YAML would end a path
+    at " #", where its comments begin.
+    """
     choices = [given]
     if isinstance(given, str):
         with suppress(yaml.YAMLError):
-            choices = [yaml.safe_load(given), given]
+            read = yaml.safe_load(given)
+            plain = isinstance(read, str) and not given.lstrip().startswith(("'", '"'))
+            choices = [given] if plain else [read, given]
         with suppress(ValueError):
             choices.append(float(given))  # YAML takes 1e-3 for a text
     for value in choices:

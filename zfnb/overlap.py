@@ -245,9 +245,12 @@ def kept(path: Path | None = None) -> dict:
 def in_words(content: dict) -> str:
     """A sentence for people on the content of a results file."""
     known, tested = content["known"], content["tested"]
+    parts = [
+        "" if one.get("split", "all") == "all" else f" ({one['split']})" for one in (known, tested)
+    ]
     return (
-        f"{content['in_both']} of the {tested['pictures']:,} pictures of {tested['name']} are also "
-        f"among the {known['pictures']:,} of {known['name']}."
+        f"{content['in_both']} of the {tested['pictures']:,} pictures of {tested['name']}"
+        f"{parts[1]} are also among the {known['pictures']:,} of {known['name']}{parts[0]}."
     )
 
 
@@ -258,6 +261,9 @@ def search(
     threshold: Annotated[float, typer.Option(help="least correlation that counts")] = 0.95,
     flips: Annotated[bool, typer.Option(help="look for mirror images too")] = False,
     workers: Annotated[int, typer.Option(help="threads that read pictures", min=1)] = 2,
+    split: Annotated[
+        str | None, typer.Option(help="of what is tested on; val for voc2012 (Table 6), else train")
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="where datasets lie; else $ZFNB_DATA")] = None,
     results: Annotated[
         Path | None, typer.Option(help="keep the pairs in this JSON file; what it held is replaced")
@@ -265,7 +271,8 @@ def search(
 ) -> None:
     """Print near-duplicates, a line each: correlation, both pictures, "mirrored" if they are."""
     began = time.perf_counter()
-    a, b = (load_dataset(name, "train", root) for name in (known, tested))
+    split = split or ("val" if tested == "voc2012" else "train")
+    a, b = load_dataset(known, "train", root), load_dataset(tested, split, root)
     bar = sys.stderr.isatty()
     pairs = overlap(a, b, threshold=threshold, flips=flips, workers=workers, progress=bar)
     for pair in pairs:
@@ -273,8 +280,8 @@ def search(
         typer.echo("\t".join([*words, *(["mirrored"] if pair.flipped else [])]))
     count = len({pair.tested for pair in pairs})
     content = {
-        "known": {"name": known, "pictures": len(a)},
-        "tested": {"name": tested, "pictures": len(b)},
+        "known": {"name": known, "split": a.split, "pictures": len(a)},
+        "tested": {"name": tested, "split": b.split, "pictures": len(b)},
         "in_both": count,  # pictures of `tested`
         "pairs": [
             {
@@ -289,7 +296,7 @@ def search(
     typer.echo(in_words(content), err=True)
     if results is None:
         return
-    command = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g}"
+    command = f"python -m zfnb.overlap {known} {tested} --threshold {threshold:g} --split {split}"
     content["measured"] = {
         **measurement(command + " --flips" * flips, torch.device("cpu")),
         "seconds": round(time.perf_counter() - began, 1),

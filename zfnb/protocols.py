@@ -10,6 +10,7 @@ jump because other pictures were drawn.
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -297,7 +298,10 @@ def items_of(dataset: PictureDataset, path: str | os.PathLike) -> list[int]:
         A file that cannot be read, or names a picture that the dataset does not have.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        content = Path(path).read_bytes()
+        # What ">" writes in PowerShell is UTF-16; editors there put a mark before UTF-8.
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = content.decode("utf-16" if utf16 else "utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error}); give a file of keys, a line each.") from (
             error

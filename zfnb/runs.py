@@ -228,8 +228,10 @@ def read_results(path: Path, again: str, check: Callable[[Any], Any] = lambda fo
     Raises
     ------
     BadInput
-        A file that is not there, that cannot be read, or of another form.
+        A file that is not there, that cannot be read, or of another form; a folder.
     """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; give a file in it, such as {path / 'results.json'}.")
     try:
         return check(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:

@@ -182,22 +182,24 @@ ITEMS = (
          ("Table 7", "Sec. 5.3"), "table7.json",
          lambda path: tables.table7_claims(path, "caltech101")),
     Item("Table 7 (256)", "Layer by layer, Caltech-256", "Sec. 5.3", "13",
-         "each layer is better than the one below, 7 well ahead of 5", (), "table7.json",
+         "each layer is better than the one below, 7 well ahead of 5",
+         ("Table 7 (256)",), "table7.json",
          lambda path: tables.table7_claims(path, "caltech256")),
 )  # fmt: skip
 
-NAMED = re.compile(r"(Fig|Table)s?\.? (\d)((?:(?:, ?| )?(?:\([a-e]\)|[a-e]\b))*)")
+NAMED = re.compile(r"(Fig|Table)s?\.? (\d)((?:(?:, ?| )?(?:\([a-e]\)|[a-e]\b|\(256\)))*)")
 
 
 def places(section: str) -> set[str]:
     """What a claim's section names: its figures and tables, else its section.
 
-    "Sec. 4.1, Fig. 6 (b), (c)" is {"Fig. 6b", "Fig. 6c"}; "Sec. 4.3" is {"Sec. 4.3"}.
+    "Sec. 4.1, Fig. 6 (b), (c)" is {"Fig. 6b", "Fig. 6c"}; "Sec. 4.3" is {"Sec. 4.3"}. Of Table 7
+    the column of Caltech-256 is "Table 7 (256)".
     """
     found = set()
     for kind, which, panels in NAMED.findall(section):
         name = f"{kind}. {which}" if kind == "Fig" else f"{kind} {which}"
-        letters = re.findall(r"\b[a-e]\b", panels)
+        letters = re.findall(r"\b[a-e]\b| \(256\)", panels)
         found |= {f"{name}{letter}" for letter in letters} or {name}
     return found or set(re.findall(r"Sec\. \d(?:\.\d)?", section))
 

@@ -55,6 +55,8 @@ from zfnb.runs import check_same, read_json, read_log
 from zfnb.training import Settings, checksum, train
 from zfnb.usable import check_readable
 
+SOFTMAX_FROM = 5  # the lowest layer under a softmax in Table 7
+
 
 @dataclass(frozen=True)
 class Result:
@@ -136,6 +138,7 @@ def dot_products(features: Features, progress: bool = False) -> np.ndarray:
                 return found
         except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
             reason = f"are damaged ({error})"
+        found = None  # Windows does not replace a file that is open
         warnings.warn(f"The dot products in {path.name} {reason}; made again.", stacklevel=2)
     products = gram(features.values, progress=progress)
     with saving(path):
@@ -278,7 +281,7 @@ def compare_layers(
     targets: Sequence[int],
     drawn: Mapping[int, Sequence[Draw]],
     *,
-    softmax_from: int = 5,
+    softmax_from: int = SOFTMAX_FROM,
     kinds: Sequence[str] = KINDS,
     progress: bool = False,
     groups: Sequence[int] | None = None,
@@ -313,10 +316,22 @@ def compare_layers(
     Returns
     -------
     dict {(kind, layer number): list of Result}
+
+    Raises
+    ------
+    BadInput
+        A picture was drawn that could not be read, and has no features.
     """
     found = {}
     every = [one for several in drawn.values() for one in several]
+    items = np.unique(np.concatenate([np.r_[one.train, one.test] for one in every]))
     for number, layer in features.items():
+        absent = items[~layer.readable[items]]
+        if len(absent):
+            raise BadInput(
+                f"{len(absent)} of the pictures drawn could not be read and have no features, e.g. "
+                f"item {absent[0]}; draw with usable=features.readable."
+            )
         for kind in kinds:
             if kind == "softmax" and number < softmax_from:
                 continue

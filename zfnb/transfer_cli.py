@@ -25,12 +25,12 @@ import torch
 import typer
 
 import zfnb
-from zfnb.data import PictureDataset, load_dataset
+from zfnb.data import NAMES, PictureDataset, load_dataset
 from zfnb.errors import BadInput
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import ALL_KINDS, KINDS, check_kinds
 from zfnb.models import Network
-from zfnb.named import network_and_weights, network_name, weights_name
+from zfnb.named import named_networks, network_and_weights, network_name, weights_name
 from zfnb.paths import cache_root, results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_program
@@ -39,6 +39,7 @@ from zfnb.recipes import lasting, recipe_named
 from zfnb.runs import measurement, read_json, write_json
 from zfnb.training import Settings
 from zfnb.transfer import (
+    SOFTMAX_FROM,
     Result,
     compare_layers,
     kind_of,
@@ -161,8 +162,14 @@ class Work:
         return results_file(f"{self.name}.json", self.asked.results)
 
     def networks(self) -> Sequence[str]:
-        """NETWORK:WEIGHTS of each network to measure."""
-        return self.asked.network or [NETWORK]
+        """NETWORK:WEIGHTS of each network to measure.
+
+        Raises
+        ------
+        BadInput
+            Two of one name, of which the second would replace the first after its hours.
+        """
+        return list(named_networks(self.asked.network or [NETWORK]).values())
 
 
 def begin(command: str, asked: Asked, largest: bool = False) -> Work:
@@ -337,6 +344,12 @@ def compare(
     Each of the `grids` has the candidates for C; None: the usual ones.
     """
     bar = sys.stderr.isatty()
+    softmax_from = SOFTMAX_FROM if work.name == "table7" else 1
+    if set(kinds) == {"softmax"} and max(numbers) < softmax_from:
+        raise BadInput(
+            f"Table 7 has a softmax on layers from {softmax_from} on; give --layer {softmax_from}, "
+            "or --classifier svm."
+        )
     log = Log(work, text, net)  # what it refuses is said before the features are computed
     features = layer_features(net, work.dataset, numbers, folder=work.asked.cache, progress=bar)
     log.began = time.perf_counter()  # features may come from the cache: their time does not count
@@ -345,7 +358,7 @@ def compare(
             features,
             work.dataset.targets,
             work.drawn,
-            softmax_from=5 if work.name == "table7" else 1,
+            softmax_from=softmax_from,
             kinds=kinds,
             progress=bar,
             groups=work.groups,
@@ -645,7 +658,7 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
     """The command line that measures this network alone."""
     asked, (network, weights) = work.asked, network_and_weights(text)
     words = [f"python -m zfnb.transfer_cli {work.command}"]
-    words += [f"--data {asked.data}"] if asked.data else []
+    words += [f"--data {data_name(asked.data)}"] if asked.data else []
     if settings is None:
         words.append(f"--network {network_name(text)}")
     else:
@@ -666,6 +679,11 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
         words.append(f"--input-size {settings.input_size} --width {settings.width}")
         words.append(f"--precision {settings.precision}")
     return " ".join(words)
+
+
+def data_name(data: str) -> str:
+    """A dataset as files name it: a folder without its place on one machine."""
+    return data if data in NAMES else Path(data).name
 
 
 def save(work: Work, run: dict) -> None:

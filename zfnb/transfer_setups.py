@@ -112,8 +112,10 @@ def setup(profile: str = "default", data: str = PAPER_DATA, seed: int = 0) -> Se
         protocol = protocol_named(data)
         dataset = load_dataset(data, "all")
         may = usable(dataset)
-        options = {"splits": splits, "test": protocol.test, "seed": seed, "usable": may}
-        counts = feasible_counts(dataset.targets, usable=may, classes=dataset.classes)
+        if not may.all():
+            dataset = Part(dataset, np.flatnonzero(may))
+        options = {"splits": splits, "test": protocol.test, "seed": seed}
+        counts = feasible_counts(dataset.targets, classes=dataset.classes)
         curve = draws(dataset.targets, counts, share_test=True, **options)
         return Setup(
             dataset, None, curve, draws(dataset.targets, protocol.counts, **options), "pictures"

@@ -143,7 +143,9 @@ def with_run(content: Mapping, run: Mapping) -> dict:
     """
 
     def what(run: Mapping) -> tuple:  # fine-tuned from some weights: not the same as on top of them
-        return run["network"], run["weights"], run["data"]["name"], "settings" in run
+        data = run["data"]
+        which = data.get("fingerprint") if data["name"] == "folder" else None  # all have one name
+        return run["network"], run["weights"], data["name"], which, "settings" in run
 
     same = [old for old in content["runs"] if what(old) == what(run)]
     checksums = {one.get("checksum") for one in (*same, run)} - {None}

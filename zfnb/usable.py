@@ -27,7 +27,8 @@ def usable(
     """Which pictures can be read, as `zfnb.protocols.draw` takes it.
 
     Opening thousands of pictures takes a minute. What was found is kept under the dataset's
-    fingerprint, which changes with the size of any file.
+    fingerprint, which changes with the size of any file. Those that could not be read are opened
+    again each time: a copy that has been completed may be of the same size.
 
     Parameters
     ----------
@@ -44,9 +45,11 @@ def usable(
     """
     base = cache_root() / "usable" if folder is None else Path(folder)
     path = base / f"{dataset.name}-{dataset.fingerprint()[:16]}.json"
-    bad = noted(path, len(dataset))
-    if bad is None:
-        bad = unreadable(dataset, workers)
+    before = noted(path, len(dataset))
+    bad = before
+    if before is None or before:
+        bad = unreadable(dataset, workers, items=None if before is None else sorted(before))
+    if bad != before:
         with saving(path), replacing(path) as temporary:
             temporary.write_text(json.dumps(bad), encoding="utf-8")
     if bad:

@@ -169,6 +169,9 @@ def test_damaged_lists(voc):
     path.write_text(text.replace("2008_000008 -1", "2008_000008 7"))
     with pytest.raises(BadInput, match="'2008_000008 7'"):
         load_dataset("voc2012", "train", voc)
+    path.write_bytes(text.encode().replace(b"2008_000008 -1", b"2008_000008 \xff"))
+    with pytest.raises(BadInput, match="has the line '2008_000008 "):
+        load_dataset("voc2012", "train", voc)
     path.write_text("\n".join(text.splitlines()[1:]))
     with pytest.raises(BadInput, match=r"sofa_train\.txt lists other pictures"):
         load_dataset("voc2012", "train", voc)

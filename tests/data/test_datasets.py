@@ -146,6 +146,17 @@ def test_tiny_imagenet(tmp_path):
 
 def test_damaged_tiny_imagenet(tmp_path):
     base = tiny_imagenet(tmp_path) / "tiny-imagenet-200"
+    (base / "words.txt").write_bytes(b"n01443537\nn02124075\tcaf\xe9 cat, tabby\n")
+    train = load_dataset("tiny-imagenet", root=tmp_path)
+    assert train.classes == ["n01443537", "caf\N{REPLACEMENT CHARACTER} cat"]
+    boxes = base / "train" / "n02124075" / "n02124075_boxes.txt"
+    lines = boxes.read_text().splitlines()
+    boxes.write_text("\n".join([lines[0].rsplit("\t", 1)[0], *lines[1:]]))
+    with pytest.raises(BadInput, match=r"n02124075_boxes\.txt has the line .* box of four numbers"):
+        _ = train.boxes
+    boxes.write_text("\n".join(lines[1:]))
+    with pytest.raises(BadInput, match="1 pictures of tiny-imagenet, such as n02124075_0"):
+        _ = train.boxes
     (base / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn99999999\t0\t0\t1\t1\n")
     with pytest.raises(BadInput, match=r"val_annotations\.txt"):
         load_dataset("tiny-imagenet", "val", tmp_path)

@@ -140,9 +140,12 @@ def iterate(
 
 
 def unreadable(
-    dataset: PictureDataset, workers: int = 2, step: Callable[[], object] | None = None
+    dataset: PictureDataset,
+    workers: int = 2,
+    step: Callable[[], object] | None = None,
+    items: Sequence[int] | None = None,
 ) -> dict[int, str]:
-    """Open every picture; {index: reason} of those that cannot be read.
+    """Open every picture, or those of `items`; {index: reason} of those that cannot be read.
 
     `step` is called once a picture, e.g. to move a progress bar.
     """
@@ -155,9 +158,10 @@ def unreadable(
         return None
 
     bad = {}
+    items = range(len(dataset)) if items is None else items
     with ThreadPoolExecutor(workers, thread_name_prefix="zfnb-read") as pool:
-        for start in range(0, len(dataset), 1024):
-            block = range(start, min(start + 1024, len(dataset)))
+        for start in range(0, len(items), 1024):
+            block = items[start : start + 1024]
             for index, reason in zip(block, pool.map(look, block), strict=True):
                 if reason is not None:
                     bad[index] = reason

@@ -116,8 +116,8 @@ class TinyImageNet(FolderDataset):
         check_split(split, ("train", "val"))
         folder = find("tiny-imagenet", ["tiny-imagenet-200"], root)
         synsets = sorted(_lines(folder / "wnids.txt"))
-        words = dict(line.split("\t", 1) for line in _lines(folder / "words.txt"))
-        classes = [words.get(synset, synset).split(",")[0] for synset in synsets]
+        words = dict(line.partition("\t")[::2] for line in _lines(folder / "words.txt"))
+        classes = [(words.get(synset) or synset).split(",")[0] for synset in synsets]
         if split == "train":
             samples = class_samples(folder, synsets, "train/")
         else:
@@ -144,15 +144,28 @@ class TinyImageNet(FolderDataset):
         for table in tables:
             for line in _lines(table):
                 file, *numbers = line.split("\t")
-                left, top, right, bottom = map(int, numbers[-4:])
+                try:
+                    left, top, right, bottom = map(int, numbers[-4:])
+                except ValueError:
+                    raise BadInput(
+                        f"{table} has the line {line!r}, which does not end in a box of four "
+                        "numbers: fetch tiny-imagenet again."
+                    ) from None
                 boxes[file] = (top, left, bottom, right)
-        return np.array([boxes[Path(file).name] for file in self.files], dtype=np.int64)
+        names = [Path(file).name for file in self.files]
+        absent = [name for name in names if name not in boxes]
+        if absent:
+            raise BadInput(
+                f"{len(absent)} pictures of tiny-imagenet, such as {absent[0]}, have no box: fetch "
+                "tiny-imagenet again."
+            )
+        return np.array([boxes[name] for name in names], dtype=np.int64)
 
 
 def _lines(path: Path) -> list[str]:
     if not path.exists():
         raise MissingData(f"There is no {path}: run `zfnb data fetch tiny-imagenet` again.")
-    return path.read_text(encoding="utf-8").splitlines()
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def imagenette(

@@ -102,7 +102,7 @@ def read_labels(folder: Path, name: str, split: str) -> dict[str, int]:
     if not path.is_file():
         raise MissingData(f"There is no {path}: {again('VOC 2012 is not whole')}")
     labels: dict[str, int] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.split()
         if not words:
             continue
