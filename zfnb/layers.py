@@ -142,7 +142,8 @@ class ContrastNorm(nn.Module):
     maps : int
         Number of feature maps C.
     size : int
-        How many neighbouring maps are pooled; the default values are AlexNet's.
+        How many neighbouring maps are pooled; the default values are AlexNet's (whose `alpha` is
+        for the sum of the squares; PyTorch's, and this one, is for their mean).
     alpha, beta, k : float
     """
 
