@@ -245,12 +245,14 @@ def kept(path: Path | None = None) -> dict:
 def in_words(content: dict) -> str:
     """A sentence for people on the content of a results file."""
     known, tested = content["known"], content["tested"]
-    parts = [
-        "" if one.get("split", "all") == "all" else f" ({one['split']})" for one in (known, tested)
-    ]
+
+    def called(one: dict) -> str:
+        split = one.get("split", "all")
+        return one["name"] if split == "all" else f"{one['name']} ({split})"
+
     return (
-        f"{content['in_both']} of the {tested['pictures']:,} pictures of {tested['name']}"
-        f"{parts[1]} are also among the {known['pictures']:,} of {known['name']}{parts[0]}."
+        f"{content['in_both']} of the {tested['pictures']:,} pictures of {called(tested)} are also "
+        f"among the {known['pictures']:,} of {called(known)}."
     )
 
 

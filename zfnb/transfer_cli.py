@@ -683,7 +683,7 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
 
 def data_name(data: str) -> str:
     """A dataset as files name it: a folder without its place on one machine."""
-    return data if data in NAMES else Path(data).name
+    return data if data in NAMES else Path(data).resolve().name
 
 
 def save(work: Work, run: dict) -> None:
