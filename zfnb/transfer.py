@@ -330,7 +330,8 @@ def compare_layers(
         if len(absent):
             raise BadInput(
                 f"{len(absent)} of the pictures drawn could not be read and have no features, e.g. "
-                f"item {absent[0]}; draw with usable=features.readable."
+                f"item {absent[0]}; draw with usable=features.readable. If they could be read "
+                "before, remove the folder usable from zfnb's cache, and all are looked at again."
             )
         for kind in kinds:
             if kind == "softmax" and number < softmax_from:
