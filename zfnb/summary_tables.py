@@ -51,7 +51,8 @@ METHODS = {
     "not pretrained": (
         "zfnet (random)",
         "the whole ZFNet",
-        "Likely cause: trained with a recipe of today, which makes fewer errors.",
+        "Likely cause: a recipe of today (batch normalisation, crops of many sizes) makes fewer "
+        "errors.",
     ),
 }
 SMALLER = {
