@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from typer.testing import CliRunner
 
 import zfnb
-from zfnb import transfer, transfer_cli, transfer_setups
+from zfnb import transfer, transfer_cli, transfer_setups, transfer_tables
 from zfnb.data.folders import folder_dataset
 from zfnb.data.voc import CLASSES as VOC_CLASSES
 from zfnb.errors import BadInput, UnknownName
@@ -448,6 +448,18 @@ def test_table7_beside_the_papers():
     ]
     with pytest.raises(UnknownName, match="caltech256"):
         table7({"runs": []}, "voc2012")
+
+
+def test_tables_in_words():
+    table = table7(
+        {"name": "table7", "runs": [run_of(rows=[row(80), row(84, 1), row(70, layer=6)])]}
+    )
+    text = transfer_tables.with_spreads(table)
+    assert list(text) == ["paper", "net (w)"]
+    assert text.loc[("svm", 5)].tolist() == ["86.2 ± 0.8", "82.0 ± 2.8"]
+    assert text.loc[("svm", 6)].tolist() == ["–", "70.0"]  # one split, and not in the paper
+    assert text.loc[("softmax", 7), "net (w)"] == "–"
+    assert list(transfer_tables.with_spreads(table7({"runs": []}))) == ["paper"]
 
 
 def test_only_the_papers_number_of_training_pictures_counts():

@@ -6,6 +6,7 @@ over the splits, and put beside what the paper published. What is not measured y
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -287,6 +288,21 @@ def beside(paper: pd.DataFrame, rows: pd.DataFrame, by: list[str]) -> pd.DataFra
         table = table.reindex(index)
         table[name], table[f"{name} ±"] = own["accuracy"], own["spread"]
     return table
+
+
+def with_spreads(table: pd.DataFrame) -> pd.DataFrame:
+    """`table4` or `table7` as people read it: "82.0 ± 0.3", and "–" where nothing is measured."""
+
+    def words(mean: float, spread: float) -> str:
+        if math.isnan(mean):
+            return "–"
+        return f"{mean:.1f}" if math.isnan(spread) else f"{mean:.1f} ± {spread:.1f}"
+
+    spreads = {"paper": "paper_spread"} | {name[:-2]: name for name in table if name[-2:] == " ±"}
+    return pd.DataFrame(
+        {name: list(map(words, table[name], table[spread])) for name, spread in spreads.items()},
+        index=table.index,
+    )
 
 
 def fig9(source: Source = None, data: str | None = None) -> pd.DataFrame:
