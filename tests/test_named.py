@@ -3,7 +3,7 @@
 import pytest
 
 from zfnb.errors import BadInput
-from zfnb.named import named_networks, network_and_weights, network_name, weights_name
+from zfnb.named import data_name, named_networks, network_and_weights, network_name, weights_name
 
 
 def test_names_of_weights():
@@ -35,3 +35,10 @@ def test_files_say_nothing_of_places():
         BadInput, match=r"^Two of the networks are called zfnet:a\.safetensors; rename"
     ):
         named_networks([*texts, "zfnet:/home/you/a.safetensors"])
+
+
+def test_a_folder_without_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for data in ("caltech101", "../x/caltech101", tmp_path / "caltech101", "caltech101/"):
+        assert data_name(data) == "caltech101"
+    assert data_name(".") == tmp_path.name

@@ -217,6 +217,7 @@ def test_layers_are_compared(net, dataset, tmp_path):
 def test_a_drawn_picture_without_features_is_refused(net, dataset, tmp_path):
     drawn = draws(dataset.targets, [4], splits=1, test=2)
     found = transfer.layer_features(net, dataset, [1], folder=tmp_path / "cache")
+    assert compare_layers(found, dataset.targets, {}) == {("svm", 1): []}
     readable = np.ones(len(dataset), dtype=bool)
     readable[drawn[4][0].test[0]] = False
     found[1] = replace(found[1], readable=readable)

@@ -1,4 +1,4 @@
-"""NETWORK:WEIGHTS: how commands take networks, and how files of results name them."""
+"""NETWORK:WEIGHTS, datasets: how commands take them, and how files of results name them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def weights_name(weights: str | os.PathLike) -> str:
     """Weights as files name them: a weights file without its place on one machine."""
     path = Path(weights)
     return path.name if path.suffix in (".safetensors", ".pth", ".pt") else str(weights)
+
+
+def data_name(data: str | os.PathLike) -> str:
+    """A dataset as files name it: a folder without its place on one machine."""
+    return Path(data).absolute().name  # "." has none; a link keeps its own
 
 
 def network_and_weights(text: str) -> tuple[str, str]:

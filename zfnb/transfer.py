@@ -324,7 +324,7 @@ def compare_layers(
     """
     found = {}
     every = [one for several in drawn.values() for one in several]
-    items = np.unique(np.concatenate([np.r_[one.train, one.test] for one in every]))
+    items = np.array(sorted({int(i) for one in every for i in (*one.train, *one.test)}), dtype=int)
     for number, layer in features.items():
         absent = items[~layer.readable[items]]
         if len(absent):

@@ -25,12 +25,18 @@ import torch
 import typer
 
 import zfnb
-from zfnb.data import NAMES, PictureDataset, load_dataset
+from zfnb.data import PictureDataset, load_dataset
 from zfnb.errors import BadInput
 from zfnb.fine_tuning import LR
 from zfnb.linear_classifiers import ALL_KINDS, KINDS, check_kinds
 from zfnb.models import Network
-from zfnb.named import named_networks, network_and_weights, network_name, weights_name
+from zfnb.named import (
+    data_name,
+    named_networks,
+    network_and_weights,
+    network_name,
+    weights_name,
+)
 from zfnb.paths import cache_root, results_file
 from zfnb.processes import choose_device
 from zfnb.programs import run_program
@@ -679,11 +685,6 @@ def command_line(work: Work, text: str, settings: Settings | None = None) -> str
         words.append(f"--input-size {settings.input_size} --width {settings.width}")
         words.append(f"--precision {settings.precision}")
     return " ".join(words)
-
-
-def data_name(data: str) -> str:
-    """A dataset as files name it: a folder without its place on one machine."""
-    return data if data in NAMES else Path(data).resolve().name
 
 
 def save(work: Work, run: dict) -> None:
